@@ -1,0 +1,160 @@
+"""From a recipe file and overrides to a run directory that stands on its own.
+
+The recipe of a run names absolute paths, so the run means the same from any directory.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+from tunesmith.cli.terminal import command_line, short_path
+from tunesmith.errors import DataError, ModelError, RunDirError
+from tunesmith.recipe import Notice, Recipe, load, load_recipe, parse_recipe
+from tunesmith.recipe.document import dump_yaml
+from tunesmith.runs import RunDir, checkpoints, living_holder, write_atomically
+
+Place = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A recipe as asked for, the YAML text that alone asks for the same, and what to know of it."""
+
+    recipe: Recipe
+    text: str
+    notices: tuple[Notice, ...]
+
+
+def read_submission(path: Path, overrides: Sequence[str]) -> Submission:
+    """Load a recipe with its overrides, and make its paths absolute."""
+    loaded = load(path, overrides)
+    origin = path.expanduser().absolute()
+    # What was set by file, override, profile or preset; the rest are defaults.
+    asked = loaded.recipe.model_dump(mode="json", exclude_unset=True)
+    _resolve_paths(asked, origin.parent)
+    header = [f"# Submitted from {origin}", *(f"# with {override}" for override in overrides)]
+    text = "\n".join([*header, dump_yaml(asked)])
+    return Submission(parse_recipe(asked), text, loaded.notices)
+
+
+def create_run(directory: Path | None, submission: Submission) -> RunDir:
+    """A new run directory; without a name it is called after the recipe and the time."""
+    name = submission.recipe.name
+    return RunDir.create(directory or default_directory(name), submission.text, recipe_name=name)
+
+
+def default_directory(name: str) -> Path:
+    """`runs/<name>-<time>`, with a number behind it when two start in the same second."""
+    safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".-") or "run"
+    stem = f"{safe[:60]}-{datetime.now():%Y%m%d-%H%M%S}"
+    names = (stem, *(f"{stem}-{number}" for number in range(2, 1000)))
+    return next(path for path in (Path("runs") / name for name in names) if not path.exists())
+
+
+def reopen_run(directory: Path, submission: Submission | None) -> RunDir:
+    """An existing run to go on with. It keeps its recipe; one that never began may get another."""
+    run = RunDir.open(directory)
+    holder = living_holder(run)
+    if holder is not None:
+        raise RunDirError(
+            f"{run.path} is being trained by process {holder.pid} (attempt {holder.attempt}).",
+            hint="Wait for it to end, or end that process; SIGTERM makes it save a checkpoint.",
+            code="run_in_use",
+        )
+    if submission is None:
+        return run
+    recipe = submission.recipe
+    before = load_recipe(run.recipe_path)
+    if before == recipe:
+        return run
+    if checkpoints(run):
+        raise RunDirError(
+            f"{run.path} was started with another recipe: {_difference(before, recipe)}.",
+            hint="A run ends with the recipe it began with. Go on with\n"
+            f"  {command_line('train', '--run', short_path(run.path), '--resume')}\n"
+            "or start a new run with another --run.",
+            code="recipe_changed",
+        )
+    write_atomically(run.recipe_path, submission.text)
+    run.resolved_path.unlink(missing_ok=True)
+    return run
+
+
+def _resolve_paths(asked: dict[str, Any], base: Path) -> None:
+    data = asked.get("data") or {}
+    for number, source in enumerate(data.get("train") or []):
+        _resolve_dataset(source, ("data", f"train[{number}]", "dataset"), base)
+    if isinstance(data.get("validation"), dict) and "dataset" in data["validation"]:
+        _resolve_dataset(data["validation"], ("data", "validation", "dataset"), base)
+    for section, key in ((data, "chat_template"), (asked.get("adapter") or {}, "continue_from")):
+        if isinstance(section.get(key), str):
+            section[key] = str(_existing(section[key], base) or section[key])
+    model = asked.get("model") or {}
+    if isinstance(model.get("base"), str) and model.get("source", "auto") in ("auto", "local"):
+        model["base"] = _resolve_model(model["base"], base)
+
+
+def _resolve_dataset(source: dict[str, Any], place: Place, base: Path) -> None:
+    name = str(source["dataset"])
+    found = _existing(name, base)
+    if found is None:
+        raise _missing_dataset(name, ".".join(place), base)
+    source["dataset"] = str(found)
+
+
+def _existing(name: str, base: Path) -> Path | None:
+    """A path beside the recipe, else below the current directory; None when there is neither."""
+    path = Path(name).expanduser()
+    candidates = (base / path, Path.cwd() / path)  # an absolute path stays as it is
+    return next((candidate for candidate in candidates if candidate.exists()), None)
+
+
+def _resolve_model(name: str, base: Path) -> str:
+    found = _existing(name, base)
+    if found is not None and found.is_dir():
+        return str(found)
+    if name.startswith(("/", "./", "../", "~")):
+        raise ModelError(
+            f"model.base: there is no folder {name}.",
+            hint="Write the folder of the model, a hub id such as Qwen/Qwen3-0.6B, or `starter`.",
+        )
+    return name
+
+
+def _missing_dataset(name: str, field: str, base: Path) -> DataError:
+    places = dict.fromkeys((base / name, Path.cwd() / name))
+    looked = " nor ".join(str(place) for place in places)
+    folder = (base / name).parent
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    near = difflib.get_close_matches(Path(name).name, names, n=3, cutoff=0.6)
+    guess = f"Files with such a name there: {', '.join(near)}. " if near else ""
+    return DataError(
+        f"{field}: there is no file {looked}.",
+        hint=f"{guess}A relative path starts at the recipe's folder, or at the current one.",
+        code="dataset_not_found",
+    )
+
+
+def _difference(before: Recipe, after: Recipe) -> str:
+    old, new = _flatten(before.model_dump()), _flatten(after.model_dump())
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    shown = [f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in changed[:3]]
+    return "; ".join(shown) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        items = cast("dict[str, Any]", value).items()
+    elif isinstance(value, list | tuple):
+        items = ((str(i), item) for i, item in enumerate(cast("list[Any]", value)))
+    else:
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, item in items:
+        flat.update(_flatten(item, f"{prefix}.{key}" if prefix else key))
+    return flat

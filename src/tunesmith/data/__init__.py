@@ -1,0 +1,14 @@
+"""Rows to tokens: readers, formats, rendering, loss masks, tables, batches. No torch.
+
+Read `prepare.py` first. What happens to a file:
+
+    readers.py     file -> (line, row)             encodings.py names what is not UTF-8
+    formats.py     which column is what, and why   convert.py: row -> record (conversation.py)
+    renderer.py    record -> text, spans -> tokens, targets
+                     turns.py   the exact way, from the chat template (chat_template.py)
+                     shapes.py  the fast way, learned from the exact one
+    tokenise.py    all of these, streaming -> table.py, with every row counted in tally.py
+    prepare.py     cached tables (cache.py) -> split, duplicates, sampling (draws.py) -> report.py
+    preview.py     one row, token by token
+    batches.py     prepared rows -> steps and micro-batches
+"""

@@ -1,0 +1,116 @@
+"""What the user is told about the data: sizes, lengths, and what deserves a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tunesmith.data.table import TokenTable
+from tunesmith.data.tally import total
+
+Warnings = list[dict[str, str]]
+
+
+def warning(code: str, message: str, hint: str) -> dict[str, str]:
+    return {"code": code, "message": message, "hint": hint}
+
+
+def data_report(
+    table: TokenTable,
+    rows: npt.NDArray[np.int64],
+    validation: TokenTable | None,
+    validation_counts: dict[str, Any],
+) -> dict[str, Any]:
+    """Counts of rows and tokens, for data/report.json."""
+    tallies = table.about["tallies"]
+    validating = {"rows": 0, "tokens": 0, "label_tokens": 0}
+    if validation is not None:
+        validating = _sizes(validation, np.arange(len(validation)))
+    return {
+        **total(tallies),
+        "sources": tallies,
+        "train": _sizes(table, rows),
+        "validation": {**validation_counts, **validating},
+        "lengths": _lengths(table),
+    }
+
+
+def _sizes(table: TokenTable, rows: npt.NDArray[np.int64]) -> dict[str, int]:
+    return {
+        "rows": len(rows),
+        "tokens": int(table.lengths[rows].sum()),
+        "label_tokens": int(table.label_counts[rows].sum()),
+    }
+
+
+def _lengths(table: TokenTable) -> dict[str, float]:
+    """Tokens per row before truncation, and the max_length that keeps 99 of 100 rows whole."""
+    full = table.full_lengths
+    p50, p95, p99 = (int(value) for value in np.percentile(full, [50, 95, 99], method="higher"))
+    return {
+        "mean": round(float(full.mean()), 1),
+        "p50": p50,
+        "p95": p95,
+        "p99": p99,
+        "max": int(full.max()),
+        "suggested_max_length": -(-p99 // 64) * 64,
+    }
+
+
+def report_warnings(report: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """What in a report the user should look at."""
+    rows_read, template = report["rows_read"], report["template"]
+    if template.startswith("default "):
+        yield warning(
+            "no_chat_template",
+            f"The model has no chat template; the built-in {template[8:]} is used.",
+            "Name one in data.chat_template to choose yourself.",
+        )
+    if report["truncated"]:
+        yield warning(
+            "rows_truncated",
+            f"{report['truncated']} of {rows_read} rows were longer than {report['max_length']} "
+            "tokens and lost their end.",
+            f"data.max_length: {report['lengths']['suggested_max_length']} keeps 99 of 100 rows "
+            "whole.",
+        )
+    turns_apart = sum(source["turns_apart"]["count"] for source in report["sources"])
+    if turns_apart:
+        yield warning(
+            "turns_apart",
+            f"The chat template renders earlier answers differently: {turns_apart} conversations "
+            f"became {report['training_rows']} rows in all, so that every answer is learned as it "
+            "is asked for.",
+            "stage.loss_on: last_turn keeps one row a conversation and costs fewer tokens.",
+        )
+    ignored = sum(source["tools_ignored"]["count"] for source in report["sources"])
+    if ignored:
+        yield warning(
+            "tools_ignored",
+            f"The chat template does not write tools: those of {ignored} rows are left out.",
+            "Choose a model whose template knows tools, or set data.chat_template.",
+        )
+    if report["untrained_turns"]:
+        yield warning(
+            "untrained_turns",
+            f"{report['untrained_turns']} answers are context only: they stand before any "
+            "question, or the template does not take a prompt that ends there.",
+            "Preview such a row to see which.",
+        )
+    if report["dropped"]:
+        told = ", ".join(f"{count} {reason}" for reason, count in report["dropped"].items())
+        yield warning(
+            "rows_dropped",
+            f"{sum(report['dropped'].values())} of {rows_read} rows were left out: {told}.",
+            "The data report lists their lines.",
+        )
+    if report["validation"]["kind"] != "none" and not report["validation"]["rows"]:
+        yield warning(
+            "no_validation_rows",
+            f"No validation rows are left: {report['validation']['duplicates_removed']} equal a "
+            "training row, any others could not be used.",
+            "Name another validation dataset, or remove duplicates.",
+        )

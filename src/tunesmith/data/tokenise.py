@@ -1,0 +1,230 @@
+"""Files to a token table: read, convert, render, encode, fit; every row is accounted for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from tunesmith.data.conversation import Conversation, Record
+from tunesmith.data.convert import RowUnusable
+from tunesmith.data.formats import SAMPLE_ROWS, Layout, find_layout
+from tunesmith.data.readers import Row, Rows, read_rows
+from tunesmith.data.renderer import EncodedRow, Rendered, Renderer
+from tunesmith.data.table import TableWriter
+from tunesmith.data.tally import Tally
+from tunesmith.errors import DataError
+
+if TYPE_CHECKING:
+    from tunesmith.recipe import Dataset
+
+BATCH_ROWS = 256
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of a dataset in the recipe; `dataset` counts the recipe's datasets from 0."""
+
+    file: Path
+    name: str
+    dataset: int
+    wanted: Dataset
+    max_rows: int | None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What happens to long rows: `windows` splits documents, the others are the recipe's words."""
+
+    limit: int  # tokens
+    overlong: Literal["truncate", "drop", "error", "windows"]
+
+
+class Tokeniser:
+    """Writes the records of some files into one table."""
+
+    def __init__(
+        self, renderer: Renderer, fit: Fit, writer: TableWriter, on_progress: Progress
+    ) -> None:
+        self._renderer = renderer
+        self._fit = fit
+        self._writer = writer
+        self._on_progress = on_progress
+        self._writes_tools = "tools" in renderer.chat_template
+        self._num_records = 0
+        self._rows_read = Counter[int]()  # by dataset
+
+    def run(self, sources: Sequence[Source]) -> None:
+        """Tokenise all files and finish the table."""
+        tallies = [self._file(number, source) for number, source in enumerate(sources)]
+        self._writer.finish(
+            {
+                "sources": [source.name for source in sources],
+                "datasets": [source.dataset for source in sources],
+                "tallies": [tally.to_json() for tally in tallies],
+            }
+        )
+
+    def _file(self, number: int, source: Source) -> Tally:
+        tally = Tally(source.name)
+        rows, layout = _begin(source)
+        room = self._room(source)
+        tally.format, tally.why = layout.format, layout.why
+        for batch in _batches(islice(rows, room)):
+            lines, records = _records(batch, layout, tally)
+            self._batch(number, lines, records, tally)
+            self._rows_read[source.dataset] += len(batch)
+            self._on_progress("tokenise", self._rows_read.total(), 0)
+        tally.rows_unused = sum(1 for _ in rows)
+        if self._fit.overlong == "error" and tally.truncated.count:
+            raise _overlong(tally, self._fit.limit)
+        return tally
+
+    def _room(self, source: Source) -> int | None:
+        """How many rows the dataset may still give; None without a limit."""
+        if source.max_rows is None:
+            return None
+        return source.max_rows - self._rows_read[source.dataset]
+
+    def _batch(
+        self, number: int, lines: Sequence[int], records: Sequence[Record], tally: Tally
+    ) -> None:
+        render = (
+            self._renderer.render_document
+            if self._fit.overlong == "windows"
+            else self._renderer.render
+        )
+        rendered = [render(record) for record in records]
+        encoded = _by_record(self._renderer.encode_rendered(rendered), len(records))
+        for line, record, text, rows in zip(lines, records, rendered, encoded, strict=True):
+            tally.untrained_turns += text.untrained
+            if not rows:
+                reason, example = _why_nothing(text)
+                tally.drop(reason, line, example)
+                continue
+            if isinstance(record, Conversation) and record.tools and not self._writes_tools:
+                tally.tools_ignored.add(line)
+            self._record(number, line, rows, tally)
+
+    def _record(self, number: int, line: int, rows: list[EncodedRow], tally: Tally) -> None:
+        longest = max(len(row.ids) for row in rows)
+        is_overlong = longest > self._fit.limit and self._fit.overlong != "windows"
+        if is_overlong and self._fit.overlong == "drop":
+            tally.drop("overlong", line, f"{longest} tokens")
+            return
+        if is_overlong and self._fit.overlong == "error":
+            tally.truncated.add(line)  # the whole file is read first, to name all of them
+            return
+        fitted = [part for row in rows for part in self._fitted(row) if part.targets.any()]
+        if not fitted:
+            reason = "no_trainable_tokens"
+            tally.drop(f"{reason}_after_truncation" if is_overlong else reason, line)
+            return
+        if is_overlong:
+            tally.truncated.add(line)
+        self._write(number, line, rows, fitted)
+        tally.rows_kept += 1
+        tally.training_rows += len(fitted)
+        if len(fitted) > 1:
+            (tally.windows if self._fit.overlong == "windows" else tally.turns_apart).add(line)
+
+    def _fitted(self, row: EncodedRow) -> Iterator[EncodedRow]:
+        """The beginning of a row, or all windows of a document."""
+        limit = self._fit.limit
+        if len(row.ids) <= limit:
+            yield row
+            return
+        starts = range(0, len(row.ids), limit) if self._fit.overlong == "windows" else (0,)
+        for start in starts:
+            targets = row.targets[start : start + limit].copy()
+            targets[0] = 0  # nothing comes before it in this row
+            yield EncodedRow(row.ids[start : start + limit], targets)
+
+    def _write(
+        self, number: int, line: int, rows: Sequence[EncodedRow], fitted: Sequence[EncodedRow]
+    ) -> None:
+        full = [len(row.ids) for row in rows]
+        lengths = full if len(full) == len(fitted) else [len(part.ids) for part in fitted]
+        digest = _digest(rows)
+        for part, full_length in zip(fitted, lengths, strict=True):
+            self._writer.add(
+                part.ids,
+                part.targets,
+                full_lengths=full_length,
+                lines=line,
+                records=self._num_records,
+                sources=number,
+                digests=digest,
+            )
+        self._num_records += 1
+
+
+def _begin(source: Source) -> tuple[Rows, Layout]:
+    rows = read_rows(source.file)
+    first = list(islice(rows, SAMPLE_ROWS))
+    layout = find_layout([row for _, row in first], source.wanted, source.name)
+    return chain(first, rows), layout
+
+
+def _batches(rows: Rows) -> Iterator[list[tuple[int, Row]]]:
+    while batch := list(islice(rows, BATCH_ROWS)):
+        yield batch
+
+
+def _records(
+    batch: Sequence[tuple[int, Row]], layout: Layout, tally: Tally
+) -> tuple[list[int], list[Record]]:
+    """Lines and records of the usable rows; the others are counted."""
+    lines: list[int] = []
+    records: list[Record] = []
+    for line, row in batch:
+        tally.rows_read += 1
+        try:
+            record = layout.convert(row)
+        except RowUnusable as reason:
+            tally.drop(str(reason), line)
+            continue
+        lines.append(line)
+        records.append(record)
+    return lines, records
+
+
+def _by_record(rows: Sequence[EncodedRow], num_records: int) -> list[list[EncodedRow]]:
+    grouped: list[list[EncodedRow]] = [[] for _ in range(num_records)]
+    for row in rows:
+        grouped[row.record].append(row)
+    return grouped
+
+
+def _why_nothing(rendered: Rendered) -> tuple[str, str]:
+    if rendered.refused is not None:
+        return "template_refused", rendered.refused
+    return "no_trainable_tokens", ""
+
+
+def _digest(rows: Sequence[EncodedRow]) -> int:
+    """64 bits of the record's whole content before it is cut."""
+    hashed = hashlib.blake2b(digest_size=8)
+    for row in rows:
+        hashed.update(np.int64(len(row.ids)).tobytes())
+        hashed.update(row.ids.tobytes())
+        hashed.update(row.targets.tobytes())
+    return int.from_bytes(hashed.digest(), "little")
+
+
+def _overlong(tally: Tally, limit: int) -> DataError:
+    lines = ", ".join(map(str, tally.truncated.lines[:10]))
+    return DataError(
+        f"{tally.source}: {tally.truncated.count} rows are longer than {limit} tokens "
+        f"(first lines: {lines}), and data.overlong is 'error'.",
+        hint="Raise data.max_length, shorten these rows, or set data.overlong to truncate or drop.",
+        code="overlong_rows",
+        lines=tally.truncated.lines,
+    )

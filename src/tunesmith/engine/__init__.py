@@ -1,0 +1,1 @@
+"""HOW to train: the only package that imports torch. Read `train.py` first."""

@@ -1,0 +1,94 @@
+"""`python -m tunesmith.engine COMMAND`: the engine as a process of its own.
+
+The command line starts these; the words after the command are those of `tunesmith COMMAND`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from tunesmith.errors import TunesmithError
+
+# Threads that wait must sleep, not spin: beside any other work on the machine, spinning makes
+# training several times slower. OpenMP reads this when torch is loaded, so it stands here.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def _train(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="tunesmith.engine train")
+    parser.add_argument("run", type=Path, help="run directory with a recipe.yaml")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    options = parser.parse_args(arguments)
+    from tunesmith.engine.session import main
+
+    return main(options.run, options.resume)
+
+
+def _standby(_: list[str]) -> int:
+    """Import everything, then wait for the order on standard input."""
+    import importlib
+
+    from tunesmith.runs.launch import await_order
+
+    importlib.import_module("tunesmith.engine.session")
+    order = await_order()
+    return 0 if order is None else run(order)
+
+
+def _plan(arguments: list[str]) -> int:
+    from tunesmith.engine.plan import main
+
+    return main(arguments)
+
+
+def _doctor(arguments: list[str]) -> int:
+    from tunesmith.engine.doctor import main
+
+    return main(arguments)
+
+
+def _chat(arguments: list[str]) -> int:
+    from tunesmith.engine.chat import main
+
+    return main(arguments)
+
+
+def _answer(arguments: list[str]) -> int:
+    from tunesmith.engine.answer import main
+
+    return main(arguments)
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "standby": _standby,
+    "plan": _plan,
+    "doctor": _doctor,
+    "chat": _chat,
+    "answer": _answer,
+}
+
+
+def run(arguments: list[str]) -> int:
+    """One command; returns its exit code. Errors are one screen on standard error."""
+    if not arguments or arguments[0] not in COMMANDS:
+        sys.stderr.write(f"usage: python -m tunesmith.engine {{{'|'.join(COMMANDS)}}} ...\n")
+        return 2
+    try:
+        return COMMANDS[arguments[0]](arguments[1:])
+    except TunesmithError as error:
+        if os.environ.get("TUNESMITH_DEBUG"):
+            traceback.print_exc()
+        sys.stderr.write(f"Error: {error.message}\n")
+        if error.hint:
+            sys.stderr.write(f"{error.hint}\n")
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

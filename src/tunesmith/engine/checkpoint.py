@@ -1,0 +1,173 @@
+"""Save and restore the state of a training, so that resuming gives the same run as never stopping.
+
+    checkpoints/step-000100/
+      adapter/ or model/     the weights, in the layout that PEFT or transformers loads
+      optimizer.safetensors  Adam's moments, flat; exact weights where the model's are rounded
+      state.json             step, best evaluation, counters
+      manifest.json          written last
+
+Random numbers need no state: each one is a function of seed, step and row.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from tunesmith.engine.arena import Arena
+from tunesmith.engine.faults import Faults
+from tunesmith.errors import RunDirError, RunFailed
+from tunesmith.runs import CheckpointBroken, CheckpointDir, RunDir, checkpoints, verify_manifest
+from tunesmith.runs.files import storage_errors
+from tunesmith.runs.manifest import write_manifest
+
+
+@dataclass
+class LoopState:
+    """Everything about the course of a training that is not a tensor."""
+
+    step: int = 0
+    best_step: int | None = None
+    best_loss: float | None = None
+    evaluations_without_gain: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    recent_loss: float | None = None
+
+
+WriteWeights = Callable[[Path], None]
+
+
+def checkpoint_path(run: RunDir, step: int) -> Path:
+    """`checkpoints/step-000100`."""
+    return run.checkpoints_dir / f"step-{step:06d}"
+
+
+def save_checkpoint(
+    run: RunDir,
+    state: LoopState,
+    arena: Arena,
+    optimizer: torch.optim.Optimizer,
+    write_weights: WriteWeights,
+    faults: Faults,
+) -> Path:
+    """Write a whole checkpoint; it does not exist until its manifest does."""
+    path = checkpoint_path(run, state.step)
+    try:
+        with storage_errors(path):
+            _write_files(path, state, arena, optimizer, write_weights, faults)
+    except RunFailed:
+        shutil.rmtree(path, ignore_errors=True)  # a full disk needs the room for the last event
+        raise
+    return path
+
+
+def _write_files(
+    path: Path,
+    state: LoopState,
+    arena: Arena,
+    optimizer: torch.optim.Optimizer,
+    write_weights: WriteWeights,
+    faults: Faults,
+) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    write_weights(path)
+    faults.at("checkpoint-weights", state.step)
+    save_file(_optimizer_tensors(arena, optimizer), path / "optimizer.safetensors")
+    faults.at("checkpoint-optimizer", state.step)
+    text = json.dumps({**asdict(state), "layout": arena.layout()}, indent=1)
+    (path / "state.json").write_text(text, encoding="utf-8")
+    faults.at("checkpoint-state", state.step)
+    write_manifest(path, step=state.step)
+    faults.at("checkpoint-manifest", state.step)
+
+
+def _optimizer_tensors(arena: Arena, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for number, group in enumerate(arena.groups):
+        for name, value in optimizer.state[group.flat].items():
+            tensors[f"{number}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
+        if group.is_rounded:
+            tensors[f"{number}.exact"] = group.flat.detach().cpu()
+    return tensors
+
+
+def load_checkpoint(
+    path: Path, model: nn.Module, arena: Arena, optimizer: torch.optim.Optimizer
+) -> LoopState:
+    """Put the state of a verified checkpoint into model, arena and optimizer, in place."""
+    saved = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    layout = [[(name, tuple(shape)) for name, shape in group] for group in saved.pop("layout")]
+    if layout != arena.layout():
+        raise RunDirError(
+            f"{path} was written by a training of other parameters than the recipe describes.",
+            hint="Do not change recipe.yaml or resolved.yaml of a run; start a new run instead.",
+        )
+    load_weights(path, model)
+    tensors = load_file(path / "optimizer.safetensors")
+    for number, group in enumerate(arena.groups):
+        state: dict[str, Any] = optimizer.state[group.flat]
+        for key, value in tensors.items():
+            owner, name = key.split(".", 1)
+            if int(owner) != number:
+                continue
+            if name == "exact":
+                group.flat.copy_(value)
+            elif name == "step":
+                state[name] = value.to(group.flat.device if group.flat.is_cuda else "cpu")
+            else:
+                state[name] = value.to(group.flat.device)
+    arena.publish()
+    return LoopState(**saved)
+
+
+@torch.no_grad()
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Copy the weights of a checkpoint into a model, in place: flat memory stays as it is."""
+    if (path / "adapter").is_dir():
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(model, load_file(path / "adapter" / "adapter_model.safetensors"))
+        return
+    tensors: dict[str, Tensor] = {}
+    for file in sorted((path / "model").glob("*.safetensors")):
+        tensors.update(load_file(file))
+    for name, value in model.state_dict(keep_vars=True).items():
+        if name in tensors:
+            value.data.copy_(tensors.pop(name))
+    assert not tensors, f"weights that the model does not have: {sorted(tensors)[:3]}"
+
+
+def remove_old_checkpoints(run: RunDir, keep: int, best_step: int | None) -> None:
+    """Keep the newest `keep` checkpoints and the best one.
+
+    Only whole ones count, so that a broken one never pushes out the last that can be resumed.
+    """
+    whole: list[CheckpointDir] = [c for c in checkpoints(run) if _has_manifest(c.path)]
+    for checkpoint in whole[:-keep]:
+        if checkpoint.step != best_step:
+            # The manifest goes first: a deletion cut short leaves a directory that does not count.
+            (checkpoint.path / "manifest.json").unlink()
+            shutil.rmtree(checkpoint.path)
+
+
+def _has_manifest(path: Path) -> bool:
+    return (path / "manifest.json").is_file()
+
+
+def is_whole(path: Path) -> bool:
+    """True when a checkpoint's manifest verifies."""
+    try:
+        verify_manifest(path)
+    except CheckpointBroken:
+        return False
+    return True

@@ -1,0 +1,419 @@
+"""The training loop: one visible column from the first step to the last. Read `Trainer.fit` first.
+
+The mathematics of a step does not depend on how it is computed: the losses of all its rows are
+summed over the number of all its targets, whatever the micro-batches and processes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tunesmith.data.batches import Rows, Step, StepPlan, micro_batches, share_of_rank
+from tunesmith.data.table import TokenTable
+from tunesmith.engine import checkpoint as checkpoints
+from tunesmith.engine.arena import Arena
+from tunesmith.engine.batch import flat_batch
+from tunesmith.engine.checkpoint import LoopState
+from tunesmith.engine.dropout import DropoutKeys, set_training
+from tunesmith.engine.faults import Faults
+from tunesmith.engine.fused import Backbone
+from tunesmith.engine.head import Head
+from tunesmith.engine.optimizer import set_rate
+from tunesmith.engine.process import memory_in_use, utilisation
+from tunesmith.engine.ranks import Ranks
+from tunesmith.engine.reporter import Reporter
+from tunesmith.engine.row_losses import RowLosses
+from tunesmith.engine.schedule import learning_rate_factor
+from tunesmith.engine.stages import LanguageStage
+from tunesmith.errors import RunFailed
+from tunesmith.recipe import Recipe
+from tunesmith.runs import RunDir
+
+RATE_WINDOW = 20  # steps over which speed and remaining time are averaged
+SMALLEST_MICRO_BATCH = 64  # tokens
+
+
+@dataclass
+class Parts:
+    """What a training consists of, built in order by `train`."""
+
+    recipe: Recipe  # resolved: nothing is `auto` any more
+    run: RunDir
+    model: nn.Module
+    backbone: Backbone
+    refresh: Callable[[], None]  # tells the backbone that weights have moved
+    head: Head
+    stage: LanguageStage
+    arena: Arena
+    optimizer: torch.optim.Optimizer
+    plan: StepPlan
+    table: TokenTable
+    validation: TokenTable | None
+    row_losses: RowLosses
+    dropout: DropoutKeys
+    device: torch.device
+    ranks: Ranks
+    reporter: Reporter
+    faults: Faults
+    write_weights: Callable[[Path], None]
+    wanted: Callable[[], str | None]  # the request of a user or a signal: pause, stop, cancel
+
+
+@dataclass
+class StepResult:
+    """Sums over a step, on the device until they are reported."""
+
+    loss: Tensor
+    correct: Tensor
+    tokens: int
+    targets: int
+    grad_norm: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended: `finished` with a reason, or `paused`, or `cancelled`."""
+
+    status: str
+    reason: str
+    state: LoopState
+    exported_step: int = 0  # of the weights that the model holds now
+
+
+class Trainer:
+    """Runs the steps of a plan; owns the state that a checkpoint saves."""
+
+    def __init__(self, parts: Parts, state: LoopState | None = None) -> None:
+        self.parts = parts
+        self.state = state or LoopState()
+        self._settings = parts.recipe.training
+        assert isinstance(self._settings.micro_batch_tokens, int)
+        self._micro_batch_tokens: int = self._settings.micro_batch_tokens
+        self._retried = False
+        self._speed: deque[tuple[float, int, int]] = deque(maxlen=RATE_WINDOW)
+        self._saved_step = self.state.step
+
+    def fit(self) -> Outcome:
+        """Train to the end, or to a request to stop; returns how it ended."""
+        parts, state = self.parts, self.state
+        if state.step == 0:
+            self._evaluate()
+        reason = self._reason_to_stop()  # a resumed run may have been at its end
+        steps = parts.plan.steps(after=state.step)
+        while reason is None and (step := next(steps, None)) is not None:
+            wanted = parts.ranks.from_first(parts.wanted())
+            if wanted is not None:
+                return self._interrupted(wanted)
+            self._train_step(step)
+            reason = self._reason_to_stop()
+        return self._finished(reason or "done")
+
+    # ------------------------------------------------------------ one step
+
+    def _train_step(self, step: Step) -> None:
+        """Forward, backward, update, and the report of one step."""
+        parts, state = self.parts, self.state
+        started = time.perf_counter()
+        parts.faults.at("before-step", step.number)
+        result = self._gradients(step)
+        rate = self._settings.learning_rate * learning_rate_factor(
+            self._settings.schedule, step.number, parts.plan.total_steps
+        )
+        result.grad_norm = parts.arena.clip(self._settings.max_grad_norm)
+        loss = self._checked_loss(step, result)
+        set_rate(parts.optimizer, rate)
+        parts.optimizer.step()
+        parts.arena.publish()
+        parts.refresh()
+        seconds = time.perf_counter() - started
+        state.step = step.number
+        state.tokens += result.tokens
+        state.seconds += seconds
+        state.recent_loss = loss
+        self._speed.append((seconds, result.tokens, result.targets))
+        if step.number % self._settings.log_every_steps == 0 or step.number == 1:
+            self._report(step, result, loss, rate)
+        parts.faults.at("step", step.number)
+        self._periodic_work(step)
+
+    def _gradients(self, step: Step) -> StepResult:
+        """Gradients of a step; out of memory is tried once more with half the micro-batch."""
+        try:
+            return self._accumulate(step)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            self._shrink(step, error)
+        if self.parts.device.type == "cuda":
+            torch.cuda.empty_cache()
+        try:
+            return self._accumulate(step)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise self._out_of_memory(step) from error
+            raise
+
+    def _accumulate(self, step: Step) -> StepResult:
+        """Sum the gradients of all micro-batches of this process, then over all processes."""
+        parts = self.parts
+        parts.faults.at("gradients", step.number)
+        parts.arena.zero_grad()
+        set_training(parts.model, True)
+        lengths = parts.table.lengths
+        targets = int(parts.table.label_counts[step.rows].sum())
+        mine = share_of_rank(step.rows, lengths, parts.ranks.rank, parts.ranks.world_size)
+        zero = torch.zeros((), device=parts.device)
+        result = StepResult(zero, zero.clone(), 0, targets)
+        row_losses: list[tuple[Rows, Tensor]] = []
+        groups = micro_batches(mine, lengths, self._micro_batch_tokens) if len(mine) else []
+        for rows in groups:
+            batch = flat_batch(parts.table, rows.tolist(), parts.device)
+            parts.dropout.set(step.number, batch)
+            loss, scores = parts.stage.loss(parts.backbone, parts.head, batch, num_targets=targets)
+            loss.backward()
+            result.loss += scores.loss_N.sum()
+            result.correct += scores.correct_N.sum()
+            sums = torch.zeros(len(rows), device=parts.device)
+            row_losses.append((rows, sums.index_add_(0, batch.row_of_N, scores.loss_N)))
+        result.tokens = int(lengths[step.rows].sum())
+        parts.ranks.sum([group.grad for group in parts.arena.groups])
+        parts.ranks.sum([result.loss, result.correct])
+        self._record_rows(step, row_losses)
+        return result
+
+    def _record_rows(self, step: Step, losses: list[tuple[Rows, Tensor]]) -> None:
+        """The mean loss of every row of the step, those of the other processes included."""
+        parts, rows = self.parts, np.unique(step.rows)
+        sums = torch.zeros(2, len(rows), device=parts.device)  # loss, and how often it was met
+        for met, loss in losses:
+            places = torch.from_numpy(np.searchsorted(rows, met)).to(parts.device)
+            sums.index_add_(1, places, torch.stack([loss, torch.ones_like(loss)]))
+        parts.ranks.sum([sums])
+        total, times = sums.cpu().numpy()
+        labels = np.maximum(parts.table.label_counts[rows], 1)
+        parts.row_losses.record(step.epoch, rows, total / np.maximum(times, 1) / labels)
+
+    def _checked_loss(self, step: Step, result: StepResult) -> float:
+        """The mean loss; NaN or infinity ends the run before it can reach the weights."""
+        assert result.grad_norm is not None
+        loss, norm = torch.stack([result.loss / max(result.targets, 1), result.grad_norm]).tolist()
+        if self.parts.faults.at("loss", step.number) == "nan":
+            loss = float("nan")
+        if np.isfinite(loss) and np.isfinite(norm):
+            return loss
+        what = f"Loss became {loss}" if not np.isfinite(loss) else f"Gradient norm became {norm}"
+        lines = [self._place(int(row)) for row in step.rows]
+        shown = ", ".join(lines[:8]) + (f" and {len(lines) - 8} more" if len(lines) > 8 else "")
+        kept = checkpoints_of(self.parts.run)
+        raise RunFailed(
+            f"{what} at step {step.number}. Rows of that step: {shown}. {kept}",
+            hint="Lower training.learning_rate (a tenth is a good try) or training.max_grad_norm, "
+            "lengthen training.schedule.warmup_ratio, use dtype bfloat16 or float32, and look at "
+            "these rows.",
+            code="loss_not_finite",
+            step=step.number,
+            rows=[int(row) for row in step.rows],
+        )
+
+    def _place(self, row: int) -> str:
+        table = self.parts.table
+        return f"{table.source_names[int(table.sources[row])]} line {int(table.lines[row])}"
+
+    def _shrink(self, step: Step, error: RuntimeError) -> None:
+        if self._retried or self._micro_batch_tokens <= SMALLEST_MICRO_BATCH:
+            raise self._out_of_memory(step) from error
+        before, self._retried = self._micro_batch_tokens, True
+        # A micro-batch is never larger than its step, so half of that is what helps.
+        largest = int(self.parts.table.lengths[step.rows].sum())
+        self._micro_batch_tokens = max(SMALLEST_MICRO_BATCH, min(before, largest) // 2)
+        self.parts.reporter.warn(
+            "out_of_memory",
+            f"Out of memory at step {step.number}: micro-batch {before} -> "
+            f"{self._micro_batch_tokens} tokens, the step is computed again. The result does not "
+            "change.",
+            f"Set training.micro_batch_tokens to {self._micro_batch_tokens} to start with that.",
+        )
+
+    def _out_of_memory(self, step: Step) -> RunFailed:
+        return RunFailed(
+            f"Out of memory at step {step.number}, also with micro-batches of "
+            f"{self._micro_batch_tokens} tokens. {checkpoints_of(self.parts.run)}",
+            hint="Lower data.max_length or training.micro_batch_tokens, set "
+            "training.activation_checkpointing: true, train an adapter instead of all weights "
+            "(adapter.kind: lora), or take a smaller model.",
+            code="out_of_memory",
+            step=step.number,
+        )
+
+    # ------------------------------------------------------------ what happens between steps
+
+    def _report(self, step: Step, result: StepResult, loss: float, rate: float) -> None:
+        parts = self.parts
+        seconds = sum(entry[0] for entry in self._speed)
+        speed = sum(entry[1] for entry in self._speed) / seconds
+        assert result.grad_norm is not None
+        parts.reporter.emit(
+            "step",
+            step=step.number,
+            total_steps=parts.plan.total_steps,
+            epoch=round(parts.plan.progress(step), 4),
+            loss=loss,
+            token_accuracy=float(result.correct) / max(result.targets, 1),
+            learning_rate=rate,
+            grad_norm=float(result.grad_norm),
+            tokens=result.tokens,
+            label_tokens=result.targets,
+            tokens_per_second=round(speed, 1),
+            throughput=round(speed / parts.ranks.world_size, 1),
+            memory_bytes=memory_in_use(parts.device),
+            utilisation=utilisation(parts.device),
+            seconds=self._speed[-1][0],
+            eta_seconds=round(
+                seconds / len(self._speed) * (parts.plan.total_steps - step.number), 1
+            ),
+            rows=[int(row) for row in step.rows],
+        )
+
+    def _periodic_work(self, step: Step) -> None:
+        every = self._settings.evaluate.every_steps
+        assert isinstance(every, int)
+        last = step.number == self.parts.plan.total_steps
+        improved = False
+        if step.number % every == 0 or last:
+            improved = self._evaluate()
+        if improved or step.number % self._settings.checkpoint.every_steps == 0:
+            self._save()
+
+    @torch.no_grad()
+    def _evaluate(self) -> bool:
+        """Loss and token accuracy on the validation rows; True when it is the best so far."""
+        parts, state = self.parts, self.state
+        if parts.validation is None:
+            return False
+        set_training(parts.model, False)
+        lengths = parts.validation.lengths
+        everything = np.arange(len(lengths), dtype=np.int64)
+        mine = share_of_rank(everything, lengths, parts.ranks.rank, parts.ranks.world_size)
+        total, correct = torch.zeros(2, device=parts.device)
+        groups = micro_batches(mine, lengths, self._micro_batch_tokens) if len(mine) else []
+        for number, rows in enumerate(groups):
+            batch = flat_batch(parts.validation, rows.tolist(), parts.device)
+            _, scores = parts.stage.loss(parts.backbone, parts.head, batch, num_targets=1)
+            total += scores.loss_N.sum()
+            correct += scores.correct_N.sum()
+            if len(groups) > 1:
+                parts.reporter.progress("evaluate", number + 1, len(groups), "micro-batches")
+        parts.ranks.sum([total, correct])
+        targets = max(int(parts.validation.label_counts.sum()), 1)
+        loss = float(total) / targets
+        best = state.best_loss is None or loss < state.best_loss
+        if best:
+            state.best_loss, state.best_step, state.evaluations_without_gain = loss, state.step, 0
+        else:
+            state.evaluations_without_gain += 1
+        parts.reporter.emit(
+            "evaluation",
+            step=state.step,
+            loss=loss,
+            token_accuracy=float(correct) / targets,
+            rows=len(lengths),
+            tokens=int(lengths.sum()),
+            best=best,
+        )
+        return best and state.step > 0 and self._settings.stop.restore_best
+
+    def _save(self) -> None:
+        """A checkpoint of this step, once."""
+        parts, state = self.parts, self.state
+        if self._saved_step == state.step:
+            return
+        if parts.ranks.is_first:
+            parts.reporter.progress("save", 0, 1, "checkpoint")
+            # The record first: with the checkpoint these rows are not met again.
+            parts.row_losses.write(parts.run.data_dir / "row_losses.parquet")
+            path = checkpoints.save_checkpoint(
+                parts.run, state, parts.arena, parts.optimizer, parts.write_weights, parts.faults
+            )
+            checkpoints.remove_old_checkpoints(
+                parts.run, self._settings.checkpoint.keep, state.best_step
+            )
+            parts.reporter.emit(
+                "checkpoint",
+                step=state.step,
+                path=str(path.relative_to(parts.run.path)),
+                best=state.best_step == state.step,
+            )
+            parts.reporter.sync()
+        parts.ranks.wait()
+        self._saved_step = state.step
+
+    def _reason_to_stop(self) -> str | None:
+        """Why training ends before its last step, or None."""
+        state, stop = self.state, self._settings.stop
+        if state.step == 0:
+            return None
+        if stop.patience is not None and state.evaluations_without_gain >= stop.patience:
+            return "patience"
+        if stop.target_loss is not None:
+            watched = state.recent_loss if self.parts.validation is None else state.best_loss
+            if watched is not None and watched <= stop.target_loss:
+                return "target_loss"
+        if state.step == self.parts.plan.total_steps and self._cut_by_max_steps():
+            return "max_steps"
+        return None
+
+    def _cut_by_max_steps(self) -> bool:
+        return self._settings.max_steps == self.parts.plan.total_steps
+
+    # ------------------------------------------------------------ endings
+
+    def _interrupted(self, wanted: str) -> Outcome:
+        if wanted == "cancel":
+            return Outcome("cancelled", "cancelled", self.state)
+        self._save()
+        if wanted == "stop":
+            return self._finished("stopped")
+        self.parts.reporter.emit("paused", step=self.state.step)
+        return Outcome("paused", "paused", self.state)
+
+    def _finished(self, reason: str) -> Outcome:
+        """Save the last state, and put the best weights in place where that is wanted."""
+        parts, state = self.parts, self.state
+        self._save()
+        best = state.best_step
+        if not self._settings.stop.restore_best or best is None or not 0 < best < state.step:
+            return Outcome("finished", reason, state, state.step)
+        path = checkpoints.checkpoint_path(parts.run, best)
+        if not checkpoints.is_whole(path):
+            parts.reporter.warn(
+                "best_checkpoint_broken",
+                f"{path.name}, the best one, is damaged or missing: the result is step "
+                f"{state.step} instead.",
+            )
+            return Outcome("finished", reason, state, state.step)
+        checkpoints.load_weights(path, parts.model)
+        parts.refresh()
+        return Outcome("finished", reason, state, best)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for the errors that torch raises when a device or the machine has no memory left."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def checkpoints_of(run: RunDir) -> str:
+    """A sentence that says what a failed run has kept."""
+    from tunesmith.runs import checkpoints as saved
+
+    steps = [checkpoint.step for checkpoint in saved(run)]
+    if not steps:
+        return "No checkpoint had been saved."
+    return f"The checkpoint of step {steps[-1]} is kept in {run.checkpoints_dir.name}/."

@@ -1,0 +1,356 @@
+"""From the name of a base model to a model in memory. Read `load_model` first.
+
+`model_sources.py` finds and downloads, `model_files.py` checks the folder, this module loads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import torch
+
+from tunesmith.engine.model_files import check_model_files, kind_of
+from tunesmith.engine.model_sources import OnProgress, recipe_of_result, resolve_name
+from tunesmith.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    from tunesmith.recipe import Model
+
+# `on_warning(code, message, hint)`
+OnWarning = Callable[[str, str, str], None]
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+)
+# A vocabulary table may be larger than the tokenizer (rounded up), but not by this factor.
+LARGEST_TABLE_RATIO = 2
+
+
+def cache_directory() -> Path:
+    """Where converted files are kept: TUNESMITH_DATA_DIR, by default ~/.tunesmith."""
+    return Path(os.environ.get("TUNESMITH_DATA_DIR") or "~/.tunesmith").expanduser() / "cache"
+
+
+def resolve_base(
+    model: Model, *, base_dir: Path | None = None, on_progress: OnProgress | None = None
+) -> Path:
+    """The checked folder of a recipe's base model.
+
+    It is in the transformers layout, or in the PEFT layout for an earlier run that trained an
+    adapter; `load_model` and `load_tokenizer_files` take both.
+    """
+    directory = resolve_name(
+        model.base,
+        source=model.source,
+        revision=model.revision,
+        base_dir=base_dir,
+        on_progress=on_progress,
+    )
+    check_model_files(directory, trust_remote_code=model.trust_remote_code)
+    return directory
+
+
+def load_model(
+    directory: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    attention: str = "sdpa",
+    device: torch.device | str = "cpu",
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
+    """The model of a folder, every weight read from it; an adapter comes merged into its base.
+
+    `attention` is a name that transformers knows; `auto` leaves the choice to it.
+    """
+    check_model_files(directory, trust_remote_code=trust_remote_code)
+    if kind_of(directory) == "adapter":
+        base = load_model(
+            base_of_adapter(directory),
+            dtype=dtype,
+            attention=attention,
+            device=device,
+            trust_remote_code=trust_remote_code,
+        )
+        return _merge(base, directory)
+    config = load_config(directory, trust_remote_code=trust_remote_code)
+    check_vocabulary(directory, config)
+    model = _read_weights(directory, config, dtype, attention, trust_remote_code)
+    return model.to(device)  # pyright: ignore[reportArgumentType]
+
+
+def _read_weights(
+    directory: Path,
+    config: PretrainedConfig,
+    dtype: torch.dtype,
+    attention: str,
+    trust_remote_code: bool,
+) -> PreTrainedModel:
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            directory,
+            config=config,
+            dtype=dtype,
+            attn_implementation=None if attention == "auto" else attention,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+        )
+    except (ValueError, OSError, RuntimeError, ImportError, KeyError) as error:
+        raise ModelError(
+            f"The model in {directory} cannot be loaded: {_first_line(error)}",
+            hint="Check that it is a causal language model that transformers "
+            f"{_transformers_version()} knows.",
+        ) from error
+    model, report = loaded
+    _check_complete(directory, report)
+    model.name_or_path = str(directory)
+    return model
+
+
+def _check_complete(directory: Path, report: dict[str, Any]) -> None:
+    """Weights that are not in the files would stay random; that is never what someone wants."""
+    absent = [*sorted(report.get("missing_keys") or ()), *_names(report.get("mismatched_keys"))]
+    if absent:
+        shown = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
+        raise ModelError(
+            f"{len(absent)} weights of {directory} are missing or have another shape: {shown}.",
+            hint="config.json and the weights do not belong together; download the model again.",
+            code="model_weights_incomplete",
+        )
+
+
+def _names(mismatched: Any) -> list[str]:
+    return [entry if isinstance(entry, str) else str(entry[0]) for entry in mismatched or ()]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _transformers_version() -> str:
+    import transformers
+
+    return transformers.__version__
+
+
+def _merge(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
+    from peft import PeftModel
+
+    from tunesmith.engine.adapter import known_notices
+
+    with known_notices():
+        merged: Any = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    merged.name_or_path = str(adapter)
+    return merged
+
+
+def base_of_adapter(directory: Path) -> Path:
+    """The folder of the base model that an adapter was trained on."""
+    settings = json.loads((directory / "adapter_config.json").read_bytes())
+    name = settings.get("base_model_name_or_path")
+    if not name:
+        raise ModelError(
+            f"{directory / 'adapter_config.json'} does not name its base model.",
+            hint="Write the id or folder of the base model as base_model_name_or_path there.",
+        )
+    try:
+        return resolve_name(str(name), revision=str(settings.get("revision") or "main"))
+    except ModelError as error:
+        # The folder of the base has moved, say: the run still knows where the base came from.
+        recipe = recipe_of_result(directory)
+        if recipe is None or recipe.model.base == name:
+            raise ModelError(
+                f"The base model of the adapter {directory} was not found. {error.message}",
+                hint=error.hint,
+                code=error.code,
+            ) from error
+        return resolve_base(recipe.model, base_dir=directory.parent.parent)
+
+
+def load_config(directory: Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
+    """The configuration of a model folder, of its base for an adapter."""
+    from transformers import AutoConfig
+
+    if kind_of(directory) == "adapter":
+        return load_config(base_of_adapter(directory), trust_remote_code=trust_remote_code)
+    try:
+        return AutoConfig.from_pretrained(
+            directory, local_files_only=True, trust_remote_code=trust_remote_code
+        )
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"config.json in {directory} is not understood: {_first_line(error)}",
+            hint=f"transformers {_transformers_version()} has to know the model type.",
+        ) from error
+
+
+def context_length(config: PretrainedConfig) -> int | None:
+    """Most tokens of one row that the model has positions for; None when there is no limit."""
+    text = config.get_text_config()
+    for name in ("max_position_embeddings", "n_positions", "seq_length", "max_seq_len"):
+        value = getattr(text, name, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    return None
+
+
+def decide_dtype(
+    requested: str, device: torch.device | str, on_warning: OnWarning | None = None
+) -> torch.dtype:
+    """The number format of the weights: float32 on CPU and MPS, bfloat16 on CUDA where it can."""
+    kind = torch.device(device).type
+    fitting = "bfloat16" if kind == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    warn = on_warning or _ignore_warning
+    if requested == "float16":
+        warn(
+            "float16_not_available",
+            f"dtype float16 is not available yet; {fitting} is used instead.",
+            f"Write `dtype: {fitting}` or `dtype: auto` under `model:`.",
+        )
+    if requested in ("auto", "float16"):
+        return DTYPES[fitting]
+    if requested == "bfloat16" and kind == "cpu":
+        warn(
+            "bfloat16_on_cpu",
+            "bfloat16 on this CPU may be more than ten times slower than float32.",
+            "Write `dtype: auto` under `model:`.",
+        )
+    return DTYPES[requested]
+
+
+def _ignore_warning(code: str, message: str, hint: str) -> None:
+    """For callers that have decided the format before and warned then."""
+
+
+def embedding_rows(config: PretrainedConfig) -> int:
+    """Number of tokens that the model has a vector for."""
+    return int(config.get_text_config().vocab_size)
+
+
+def check_vocabulary(tokenizer_dir: Path, config: PretrainedConfig) -> None:
+    """Refuse a tokenizer that does not belong to the model; the error names both sizes."""
+    file = tokenizer_dir / "tokenizer.json"
+    if not file.is_file():
+        return  # a slow tokenizer; checked after its conversion
+    rows = embedding_rows(config)
+    regular, added = _token_ids(orjson.loads(file.read_bytes()))
+    size = max([*regular.values(), *added.values()], default=-1) + 1
+    outside = {name for name, number in {**regular, **added}.items() if number >= rows}
+    # Gemma 3 1B lists an image token behind its table; nothing in a text ever produces it.
+    harmless = outside.isdisjoint(regular) and not any(
+        name in _settings_text(tokenizer_dir) for name in outside
+    )
+    if (outside and not harmless) or rows > LARGEST_TABLE_RATIO * size:
+        raise ModelError(
+            f"The tokenizer in {tokenizer_dir} does not belong to the model: it has {size:,} "
+            f"tokens, the model's table has {rows:,} rows.",
+            hint="Put the tokenizer files of this very model beside its weights. If tokens were "
+            "added to the tokenizer, resize the model's embeddings and save both.",
+            code="tokenizer_mismatch",
+            tokenizer_size=size,
+            model_vocabulary=rows,
+        )
+
+
+def _token_ids(tokenizer: dict[str, Any]) -> tuple[dict[str, int], dict[str, int]]:
+    """Regular and added tokens of tokenizer.json; Unigram lists pairs, all others a mapping."""
+    vocabulary = (tokenizer.get("model") or {}).get("vocab") or {}
+    if isinstance(vocabulary, list):
+        vocabulary = {entry[0]: number for number, entry in enumerate(vocabulary)}
+    added = {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or ()}
+    return {name: number for name, number in vocabulary.items() if name not in added}, added
+
+
+def _settings_text(directory: Path) -> str:
+    """What the chat template and the named special tokens say, as text to search in."""
+    parts: list[str] = []
+    template = directory / "chat_template.jinja"
+    if template.is_file():
+        parts.append(template.read_text(encoding="utf-8"))
+    settings = directory / "tokenizer_config.json"
+    if settings.is_file():
+        content = json.loads(settings.read_bytes())
+        names = ("chat_template", "bos_token", "eos_token", "pad_token", "unk_token")
+        parts += [json.dumps(content.get(name), ensure_ascii=False) for name in names]
+    return "\n".join(parts)
+
+
+def load_tokenizer_files(directory: Path, cache: Path) -> Path:
+    """A folder with tokenizer.json: the model's own, or a copy converted once into `cache`."""
+    if (directory / "tokenizer.json").is_file():
+        return directory
+    if kind_of(directory) == "adapter":
+        return load_tokenizer_files(base_of_adapter(directory), cache)
+    target = cache / "tokenizers" / _tokenizer_fingerprint(directory)
+    if not (target / "tokenizer.json").is_file():
+        _convert_tokenizer(directory, target)
+    return target
+
+
+def _tokenizer_fingerprint(directory: Path) -> str:
+    digest = hashlib.sha256()
+    for name in TOKENIZER_FILES:
+        if (directory / name).is_file():
+            digest.update(name.encode() + b"\0" + (directory / name).read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _convert_tokenizer(directory: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".converting-") as place:
+        _save_fast_tokenizer(directory, Path(place))
+        check_vocabulary(Path(place), load_config(directory))
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(place, target)
+
+
+def _save_fast_tokenizer(directory: Path, place: Path) -> None:
+    from transformers import AutoTokenizer
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # notices about the conversion, which is what we want
+            tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+            tokenizer.save_pretrained(place)
+    except Exception as error:  # each tokenizer class raises its own
+        raise ModelError(
+            f"{directory} has no tokenizer.json, and its tokenizer cannot be converted: "
+            f"{_first_line(error)}",
+            hint="Install sentencepiece (pip install sentencepiece protobuf), or put the model's "
+            "tokenizer.json into the folder.",
+            code="tokenizer_missing",
+        ) from error
+    if not (place / "tokenizer.json").is_file():
+        raise ModelError(
+            f"{directory} has a tokenizer with code of its own, which is not supported.",
+            hint="Use a version of the model with a tokenizer.json.",
+            code="tokenizer_missing",
+        )

@@ -1,0 +1,243 @@
+"""`tunesmith plan`: what a recipe will need, from its rows, its model and two seconds of work."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tunesmith.data.batches import StepPlan, micro_batches
+from tunesmith.data.prepare import Prepared
+from tunesmith.data.tokenizer import TextTokenizer
+from tunesmith.engine.adapter import trainable_parameters
+from tunesmith.engine.arena import Arena
+from tunesmith.engine.backbone import build_backbone
+from tunesmith.engine.batch import flat_batch
+from tunesmith.engine.dropout import key_dropout_by_row, set_training
+from tunesmith.engine.head import Head
+from tunesmith.engine.memory import MemoryEstimate, free_memory
+from tunesmith.engine.optimizer import build_optimizer, parameter_groups
+from tunesmith.engine.process import keep_freed_memory
+from tunesmith.engine.reporter import Reporter
+from tunesmith.engine.setup import (
+    Base,
+    choose_device,
+    decide,
+    device_name,
+    load_trainable,
+    memory_of,
+    open_base,
+    read_rows,
+    step_plan,
+)
+from tunesmith.engine.stages import STAGES
+from tunesmith.recipe import Recipe, dump_recipe, load_recipe
+from tunesmith.runs import RunDir
+from tunesmith.runs.files import format_bytes
+
+MEASURE_SECONDS = 2.0
+FITS = 0.95  # share of free memory that an estimate may take
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will happen, and whether it fits."""
+
+    rows: dict[str, int]
+    steps: int
+    epochs: float
+    tokens: int
+    label_tokens: int
+    parameters: int
+    trainable_parameters: int
+    micro_batch_tokens: int
+    memory: MemoryEstimate
+    free: int
+    tokens_per_second: float
+    seconds: float
+    device: str
+    warnings: list[str]
+
+    @property
+    def fits(self) -> bool:
+        """Whether the estimate stays below the memory that is free."""
+        return self.memory.total <= FITS * self.free
+
+    def advice(self) -> list[str]:
+        """What to lower when it does not fit."""
+        if self.fits:
+            return []
+        parts = {
+            "activations": "training.micro_batch_tokens (the result stays the same), or set "
+            "training.activation_checkpointing: true",
+            "optimizer": "the number of trained weights (adapter.kind: lora, or a lower rank)",
+            "weights": "the size of the base model",
+            "logits": "data.max_length",
+        }
+        order = sorted(parts, key=lambda part: -getattr(self.memory, part))
+        return [f"Lower {parts[part]}." for part in order[:2]]
+
+    def document(self) -> dict[str, Any]:
+        """The plan as one JSON object."""
+        return {
+            **{k: v for k, v in vars(self).items() if k not in ("memory", "free")},
+            "memory_bytes": {**vars(self.memory), "total": self.memory.total},
+            "free_bytes": self.free,
+            "fits": self.fits,
+            "advice": self.advice(),
+        }
+
+
+class _Collector(Reporter):
+    """Keeps warnings for the plan and shows progress to nobody."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.warnings: list[str] = []
+
+    def warn(self, code: str, message: str, hint: str = "") -> None:
+        """Collect instead of writing an event."""
+        del code
+        self.warnings.append(f"{message} {hint}".strip())
+
+
+def make_plan(recipe: Recipe, run: RunDir) -> Plan:
+    """Read the rows, load the model and measure; nothing is trained."""
+    reporter = _Collector()
+    device = choose_device(recipe.training.device)
+    base = open_base(recipe, run, reporter, device)
+    prepared = read_rows(recipe, run, base, TextTokenizer.load(base.tokenizer_dir), reporter)
+    steps = step_plan(recipe, prepared)
+    free = free_memory(device)
+    model = load_trainable(recipe, run, base, reporter)
+    recipe = decide(recipe, base, model, prepared, steps)
+    micro_batch = recipe.training.micro_batch_tokens
+    assert isinstance(micro_batch, int)
+    memory = memory_of(recipe, base, model, micro_batch_tokens=micro_batch)
+    speed = 0.0
+    if memory.total <= FITS * free:
+        speed = measured_speed(recipe, base, model, prepared, steps)
+    tokens, labels = _tokens(prepared, steps)
+    return Plan(
+        rows=_rows(prepared),
+        steps=steps.total_steps,
+        epochs=recipe.training.epochs,
+        tokens=tokens,
+        label_tokens=labels,
+        parameters=sum(p.numel() for p in model.parameters()),
+        trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        micro_batch_tokens=micro_batch,
+        memory=memory,
+        free=free,
+        tokens_per_second=round(speed, 1),
+        seconds=round(tokens / speed, 1) if speed else 0.0,
+        device=device_name(device),
+        warnings=reporter.warnings,
+    )
+
+
+def _rows(prepared: Prepared) -> dict[str, int]:
+    return {
+        "train": len(prepared.train_rows),
+        "validation": 0 if prepared.validation is None else len(prepared.validation),
+    }
+
+
+def _tokens(prepared: Prepared, steps: StepPlan) -> tuple[int, int]:
+    """Tokens and label tokens of the whole run."""
+    passes = steps.total_steps / max(steps.steps_of_one_epoch, 1)
+    pool = prepared.train_rows
+    return (
+        round(passes * int(prepared.train.lengths[pool].sum())),
+        round(passes * int(prepared.train.label_counts[pool].sum())),
+    )
+
+
+def measured_speed(
+    recipe: Recipe, base: Base, model: Any, prepared: Prepared, steps: StepPlan
+) -> float:
+    """Tokens per second of whole steps on this machine, at a learning rate of zero."""
+    dropout = key_dropout_by_row(model, recipe.training.seed)
+    groups = parameter_groups(trainable_parameters(model), weight_decay=0.0, loraplus_ratio=1.0)
+    arena = Arena(groups)
+    backbone = build_backbone(
+        model,
+        attention=recipe.model.attention,
+        checkpointing=recipe.training.activation_checkpointing,
+    )
+    optimizer = build_optimizer(arena, recipe.training.optimizer)
+    head, stage = Head.of(model), STAGES[recipe.stage.kind]()
+    set_training(model, True)
+    budget = recipe.training.micro_batch_tokens
+    assert isinstance(budget, int)
+    speeds: list[float] = []
+    began = time.perf_counter()
+    for step in steps.steps():
+        started = time.perf_counter()
+        arena.zero_grad()
+        targets = int(prepared.train.label_counts[step.rows].sum())
+        for rows in micro_batches(step.rows, prepared.train.lengths, budget):
+            batch = flat_batch(prepared.train, rows.tolist(), base.device)
+            dropout.set(step.number, batch)
+            stage.loss(backbone, head, batch, num_targets=targets)[0].backward()
+        arena.clip(recipe.training.max_grad_norm)
+        optimizer.step()
+        if base.device.type == "cuda":
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        speeds.append(int(prepared.train.lengths[step.rows].sum()) / (now - started))
+        if now - began > MEASURE_SECONDS and len(speeds) > 1:
+            break
+    # The first step warms up allocator and kernels.
+    return statistics.median(speeds[1:] or speeds)
+
+
+def show(plan: Plan) -> str:
+    """The plan for a person."""
+    memory = plan.memory
+    share = plan.trainable_parameters / plan.parameters
+    lines = [
+        f"Device       {plan.device}",
+        f"Rows         {plan.rows['train']:,} to train on, {plan.rows['validation']:,} to validate",
+        f"Steps        {plan.steps:,} (epochs: {plan.epochs:g})",
+        f"Tokens       {plan.tokens:,}, of which {plan.label_tokens:,} are learned from",
+        f"Parameters   {plan.parameters:,}, of which {plan.trainable_parameters:,} "
+        f"({share:.1%}) are trained",
+        f"Memory       {format_bytes(memory.total)} of {format_bytes(plan.free)} free: weights "
+        f"{format_bytes(memory.weights)}, optimizer {format_bytes(memory.optimizer)}, activations "
+        f"{format_bytes(memory.activations)}, logits {format_bytes(memory.logits)}",
+        f"Micro-batch  {plan.micro_batch_tokens:,} tokens at once (memory only)",
+    ]
+    if plan.tokens_per_second:
+        minutes, seconds = divmod(round(plan.seconds), 60)
+        lines.append(
+            f"Time         about {minutes} min {seconds:02d} s at {plan.tokens_per_second:,.0f} "
+            "tokens/s, measured here just now"
+        )
+    lines += [f"Warning      {warning}" for warning in plan.warnings]
+    lines.append("Fits." if plan.fits else "Does not fit. " + " ".join(plan.advice()))
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m tunesmith.engine plan RECIPE.yaml [--json]`; exit code 1 when it does not fit."""
+    parser = argparse.ArgumentParser(prog="tunesmith plan")
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+    keep_freed_memory()
+    recipe = load_recipe(options.recipe)
+    with tempfile.TemporaryDirectory(prefix="tunesmith-plan-") as folder:
+        run = RunDir.create(Path(folder) / "run", dump_recipe(recipe), recipe_name=recipe.name)
+        plan = make_plan(recipe, run)
+    text = json.dumps(plan.document(), ensure_ascii=False) + "\n" if options.json else show(plan)
+    sys.stdout.write(text)
+    return 0 if plan.fits else 1

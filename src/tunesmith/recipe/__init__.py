@@ -1,0 +1,91 @@
+"""WHAT to train: frozen, typed, complete. No torch. Read `schema.py` first.
+
+`schema.py` and the sections it names (`model.py`, `dataset.py`, `training.py`) describe a recipe.
+`load.py` reads one, `profiles.py` holds defaults and values by name, `catalog.py` lists all fields.
+"""
+
+from tunesmith.recipe.catalog import FieldDoc, catalog
+from tunesmith.recipe.dataset import (
+    Data,
+    Dataset,
+    DataSource,
+    NamedValidation,
+    NoValidation,
+    Split,
+    Validation,
+)
+from tunesmith.recipe.fields import Section
+from tunesmith.recipe.load import Loaded, load, load_recipe, loads, parse, parse_recipe
+from tunesmith.recipe.model import Adapter, Full, Lora, Model, Pretrain, Sft, Stage
+from tunesmith.recipe.notices import data_notices, recipe_notices
+from tunesmith.recipe.problems import Notice, Problem
+from tunesmith.recipe.profiles import PRESETS, PROFILES, Preset, Profile, Rule
+from tunesmith.recipe.schema import Recipe
+from tunesmith.recipe.training import (
+    Checkpoint,
+    Evaluate,
+    Export,
+    Optimizer,
+    Report,
+    Schedule,
+    Stop,
+    Training,
+)
+from tunesmith.recipe.views import (
+    Change,
+    dump_recipe,
+    explain,
+    preset_changes,
+    profile_fields,
+    recipe_json_schema,
+)
+
+__all__ = [
+    "PRESETS",
+    "PROFILES",
+    "Adapter",
+    "Change",
+    "Checkpoint",
+    "Data",
+    "DataSource",
+    "Dataset",
+    "Evaluate",
+    "Export",
+    "FieldDoc",
+    "Full",
+    "Loaded",
+    "Lora",
+    "Model",
+    "NamedValidation",
+    "NoValidation",
+    "Notice",
+    "Optimizer",
+    "Preset",
+    "Pretrain",
+    "Problem",
+    "Profile",
+    "Recipe",
+    "Report",
+    "Rule",
+    "Schedule",
+    "Section",
+    "Sft",
+    "Split",
+    "Stage",
+    "Stop",
+    "Training",
+    "Validation",
+    "catalog",
+    "data_notices",
+    "dump_recipe",
+    "explain",
+    "load",
+    "load_recipe",
+    "loads",
+    "parse",
+    "parse_recipe",
+    "preset_changes",
+    "profile_fields",
+    "recipe_json_schema",
+    "recipe_notices",
+]

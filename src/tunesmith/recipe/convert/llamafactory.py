@@ -1,0 +1,452 @@
+"""LLaMA-Factory's job files (YAML or JSON) as recipes: the same training, every key accounted for.
+
+Keys that its file leaves out get the defaults of LLaMA-Factory 0.9, not ours, so that the recipe
+trains what the file trained. Scripts are never run and remote code is never turned on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from tunesmith.errors import RecipeError
+from tunesmith.recipe.convert.dataset_info import DatasetInfo, convert_entry, read_dataset_info
+from tunesmith.recipe.convert.keys import DEFAULTS, NOT_NEEDED, NOT_SUPPORTED, RENAMED
+from tunesmith.recipe.convert.report import Entry, Report
+from tunesmith.recipe.document import Document, dump_yaml, parse_yaml, read_text
+from tunesmith.recipe.load import parse_document
+from tunesmith.recipe.problems import Notice
+from tunesmith.recipe.schema import Recipe
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """The recipe, its YAML with the report as its header, and what became of each key."""
+
+    recipe: Recipe
+    yaml: str
+    entries: tuple[Entry, ...]
+    notices: tuple[Notice, ...]
+
+
+def convert_llamafactory(path: Path, dataset_info: Path | None = None) -> Conversion:
+    """Convert a job file; RecipeError when no recipe can do what it asks for."""
+    document = _read(path)
+    job = _Job(path, document, dataset_info)
+    for key, value in document.value.items():
+        _HANDLERS.get(key, _plain)(job, key, value)
+    job.datasets()
+    _fill_defaults(job)
+    loaded = parse_document(Document(job.out, job.lines), (), str(path))
+    return Conversion(
+        loaded.recipe,
+        _yaml(path, loaded.recipe, job.report.entries),
+        tuple(job.report.entries),
+        loaded.notices,
+    )
+
+
+def _read(path: Path) -> Document:
+    text = read_text(path)
+    if path.suffix.lower() == ".json":
+        try:
+            document = Document(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise RecipeError(
+                f"{path}, line {error.lineno}: this is no valid JSON: {error.msg}.",
+                hint="Correct the file and run the command again.",
+                line=error.lineno,
+            ) from None
+    else:
+        document = parse_yaml(text, str(path))
+    if not isinstance(document.value, dict) or not document.value:
+        raise RecipeError(
+            f"{path} is no LLaMA-Factory job: it holds no keys.",
+            hint="Name the YAML or JSON file that was given to `llamafactory-cli train`.",
+        )
+    if document.problems:
+        first = document.problems[0]
+        raise RecipeError(f"{path}: {first.path} {first.message}", hint=first.hint, line=first.line)
+    return document
+
+
+@dataclass
+class _Job:
+    """The job file on its way to a recipe: `out` collects names that a recipe understands."""
+
+    path: Path
+    document: Document
+    info_path: Path | None
+    out: dict[str, Any] = field(default_factory=dict[str, Any])
+    report: Report = field(default_factory=Report)
+    lines: dict[tuple[str | int, ...], int] = field(default_factory=dict[Any, int])
+
+    def get(self, key: str, default: Any = None) -> Any:
+        value: Any = self.document.value.get(key)
+        return default if value is None else value
+
+    def line(self, key: str) -> int | None:
+        return self.document.lines.get((key,))
+
+    def set(self, key: str, name: str, value: Any, reason: str = "") -> None:
+        """Take a value under one of our names, and report it."""
+        self.out[name] = value
+        if line := self.line(key):
+            self.lines[(name,)] = line
+        to = RENAMED.get(key, name)
+        if to.rpartition(".")[2] == key:
+            self.report.taken(key, self.get(key), reason, self.line(key))
+        else:
+            self.report.renamed(key, self.get(key), to, reason, self.line(key))
+
+    def taken(self, key: str, reason: str) -> None:
+        self.report.taken(key, self.get(key), reason, self.line(key))
+
+    def refuse(self, key: str, reason: str) -> None:
+        self.report.not_supported(key, self.get(key), reason, self.line(key))
+
+    def datasets(self) -> None:
+        """Look the dataset names up; a name that is nowhere is an error that lists the known."""
+        info = self._dataset_info()
+        for key, section in (("dataset", "train"), ("eval_dataset", "validation")):
+            names = _names(self.get(key))
+            sources = [source for name in names if (source := self._source(name, info, key))]
+            if section == "train" and not sources:
+                asked = f"dataset ({', '.join(names)})" if names else "dataset"
+                raise RecipeError(
+                    f"{self.path}: no usable training data is left: {asked}.",
+                    hint="See the report of each dataset, or give --dataset-info FILE.",
+                    entries=[str(entry) for entry in self.report.entries],
+                )
+            if section == "train":
+                self.out["data.train"] = sources
+            elif sources:
+                self.out["data.validation"] = {"kind": "dataset", **sources[0]}
+                for name in names[1:]:
+                    self.report.not_supported(key, name, "one dataset to validate on is supported")
+
+    def _dataset_info(self) -> DatasetInfo | None:
+        folder = self._folder()
+        path = self.info_path or folder / "dataset_info.json"
+        if self.info_path is None and not path.is_file():
+            return None
+        return read_dataset_info(path, path.parent if self.info_path else folder)
+
+    def _folder(self) -> Path:
+        written = Path(str(self.get("dataset_dir", "data"))).expanduser()
+        beside = self.path.parent / written
+        return beside.absolute() if beside.is_dir() else written.absolute()
+
+    def _source(self, name: str, info: DatasetInfo | None, key: str) -> dict[str, Any] | None:
+        if info is None:
+            self.report.renamed(
+                key, name, "data.train", "no dataset_info.json was found: taken as a file"
+            )
+            return {"dataset": str(self._folder() / name) if Path(name).suffix else name}
+        if name not in info.entries:
+            known = ", ".join(list(info.entries)[:20]) or "none"
+            raise RecipeError(
+                f"{self.path}: {key} names {name}, which is not in {info.path}.",
+                hint=f"Known there: {known}.",
+                line=self.line(key),
+            )
+        source = convert_entry(name, info, self.report, texts=self.get("stage") == "pt")
+        return _limited(source, self.get("max_samples"))
+
+
+def _names(value: Any) -> list[str]:
+    items = cast("list[Any]", value) if isinstance(value, list) else str(value or "").split(",")
+    return [name for item in items if (name := str(item).strip())]
+
+
+def _limited(source: dict[str, Any] | None, max_samples: Any) -> dict[str, Any] | None:
+    """Both limits of rows hold: the one of the dataset and the one of the job."""
+    if source and isinstance(max_samples, int):
+        own = source.get("max_samples")
+        source["max_samples"] = min(own, max_samples) if isinstance(own, int) else max_samples
+    return source
+
+
+def _plain(job: _Job, key: str, value: Any) -> None:
+    """Keys that need no thought: renamed, not needed here, not supported, or unknown."""
+    if key in RENAMED and value is None:
+        job.taken(key, "empty: the default is used")
+    elif key in RENAMED:
+        job.set(key, key if key in _ALIASED else RENAMED[key], value)
+    elif key in NOT_NEEDED:
+        job.taken(key, NOT_NEEDED[key])
+    elif value in (None, False, 0, "", "none", "no"):
+        job.taken(key, "off, as here")
+    elif key in NOT_SUPPORTED:
+        job.refuse(key, NOT_SUPPORTED[key])
+    else:
+        job.refuse(key, "unknown to tunesmith")
+
+
+# Names that a recipe works out together, so they are passed on as they are.
+_ALIASED = ("per_device_train_batch_size", "gradient_accumulation_steps", "packing")
+
+
+def _stage(job: _Job, key: str, value: Any) -> None:
+    if value not in ("sft", "pt"):
+        job.refuse(key, "this version trains sft and pt")
+        raise RecipeError(
+            f"{job.path}: stage {value} is not part of this version.",
+            hint="Supported are sft (answers) and pt (plain text).",
+            line=job.line(key),
+        )
+    job.set(key, "stage.kind", value)
+
+
+def _method(job: _Job, key: str, value: Any) -> None:
+    if value not in ("lora", "full"):
+        job.refuse(key, "this version trains full and lora")
+        raise RecipeError(
+            f"{job.path}: finetuning_type {value} is not part of this version.",
+            hint="Supported are lora and full.",
+            line=job.line(key),
+        )
+    job.set(key, "adapter.kind", value)
+
+
+def _lora_only(job: _Job, key: str, value: Any) -> None:
+    if job.get("finetuning_type", "lora") != "lora":
+        job.taken(key, "has no effect: finetuning_type is full")
+    elif value is None:
+        job.taken(key, "empty: the default is used")
+    else:
+        job.set(key, RENAMED[key], value)
+
+
+def _continue_from(job: _Job, key: str, value: Any) -> None:
+    if len(_names(value)) > 1:
+        job.refuse(key, "one adapter can be gone on from; merge the others first")
+    else:
+        _lora_only(job, key, value)
+
+
+def _schedule(job: _Job, key: str, value: Any) -> None:
+    name = str(value)
+    if name not in ("cosine", "linear", "constant", "constant_with_warmup", "cosine_with_min_lr"):
+        job.refuse(key, "supported are cosine, linear and constant; cosine is used")
+        return
+    job.set(key, RENAMED[key], name)
+    if name == "constant":
+        job.out["training.schedule.warmup_ratio"] = 0.0
+
+
+def _schedule_details(job: _Job, key: str, value: Any) -> None:
+    details = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    if "min_lr_rate" in details:
+        job.set(key, "training.schedule.min_ratio", details["min_lr_rate"])
+    elif value:
+        job.refuse(key, "of these only min_lr_rate is supported")
+    else:
+        job.taken(key, "empty")
+
+
+def _warmup_ratio(job: _Job, key: str, value: Any) -> None:
+    if job.get("lr_scheduler_type") == "constant":
+        job.taken(key, "has no effect: a constant rate has no warm-up in LLaMA-Factory")
+    elif job.get("warmup_steps"):
+        job.taken(key, "has no effect: warmup_steps wins over it")
+    else:
+        job.set(key, RENAMED[key], value)
+
+
+def _warmup_steps(job: _Job, key: str, value: Any) -> None:
+    steps = job.get("max_steps", -1)
+    if not value:
+        job.taken(key, "off, as here")
+    elif isinstance(value, float) and value < 1:
+        job.set(key, "training.schedule.warmup_ratio", value, "below 1 it is a share")
+    elif isinstance(steps, int) and steps > 0 and isinstance(value, int):
+        job.set(key, "training.schedule.warmup_ratio", min(value / steps, 1.0), "of max_steps")
+    else:
+        job.refuse(key, "write training.schedule.warmup_ratio: its share of all steps")
+
+
+def _optimizer(job: _Job, key: str, value: Any) -> None:
+    if str(value) in ("adamw", "adamw_torch", "adamw_torch_fused", "adamw_hf"):
+        job.set(key, RENAMED[key], "adamw")
+    else:
+        job.refuse(key, "adamw is used")
+
+
+def _precision(job: _Job, key: str, value: Any) -> None:
+    dtypes = {"bf16": "bfloat16", "pure_bf16": "bfloat16", "fp16": "float16"}
+    if value is True:
+        job.set(key, "model.dtype", dtypes[key])
+    else:
+        job.taken(key, "off, as here")
+
+
+def _checkpointing(job: _Job, key: str, value: Any) -> None:
+    wanted = not value if key.startswith("disable") else bool(value)
+    job.set(key, "training.activation_checkpointing", wanted, "memory only")
+
+
+def _save_steps(job: _Job, key: str, value: Any) -> None:
+    if isinstance(value, float) and value < 1:
+        job.refuse(key, "a share of all steps; write training.checkpoint.every_steps as a number")
+    elif str(job.get("save_strategy", "steps")) != "steps":
+        job.taken(key, "has no effect: save_strategy is not steps")
+    else:
+        job.set(key, RENAMED[key], value)
+
+
+def _logging_steps(job: _Job, key: str, value: Any) -> None:
+    if isinstance(value, float) and value < 1:
+        job.refuse(key, "a share of all steps; every step is logged")
+    else:
+        job.set(key, RENAMED[key], value)
+
+
+def _mix_strategy(job: _Job, key: str, value: Any) -> None:
+    if value == "concat":
+        job.taken(key, "as here")
+    else:
+        job.refuse(key, NOT_SUPPORTED[key])
+
+
+def _save_strategy(job: _Job, key: str, value: Any) -> None:
+    if value == "steps":
+        job.taken(key, "as here")
+    else:
+        job.refuse(key, "checkpoints are always written, so that a run can be resumed")
+
+
+def _save_total_limit(job: _Job, key: str, value: Any) -> None:
+    if isinstance(value, int) and value < 2:
+        job.set(key, RENAMED[key], 2, "2 is the least: a broken one must not cost the run")
+    elif value is None:
+        job.taken(key, "empty: all would be kept; here the newest 3 are")
+    else:
+        job.set(key, RENAMED[key], value)
+
+
+def _val_size(job: _Job, key: str, value: Any) -> None:
+    number = value if isinstance(value, int | float) else None
+    if number and number >= 1:
+        job.refuse(key, "a number of rows; write data.validation.fraction and max_rows")
+    elif value and job.get("eval_dataset"):
+        job.taken(key, "has no effect: eval_dataset is given")
+    elif not value:
+        job.taken(key, "no validation")
+    else:
+        job.set(key, "data.validation.fraction", value, "at most 100 rows, see max_rows")
+
+
+def _eval_strategy(job: _Job, key: str, value: Any) -> None:
+    validated = bool(job.get("val_size") or job.get("eval_dataset"))
+    if value in ("steps", "no", False, None) or not validated:
+        job.taken(key, "follows data.validation")
+    else:
+        job.refuse(key, "evaluations are counted in steps: training.evaluate.every_steps")
+
+
+def _eval_steps(job: _Job, key: str, value: Any) -> None:
+    if not (job.get("val_size") or job.get("eval_dataset")):
+        job.taken(key, "has no effect: there are no validation rows")
+    elif isinstance(value, float) and value < 1:
+        job.refuse(key, "a share of all steps; write training.evaluate.every_steps as a number")
+    else:
+        job.set(key, RENAMED[key], value)
+
+
+def _report_to(job: _Job, key: str, value: Any) -> None:
+    known = {"tensorboard", "wandb", "mlflow", "swanlab"}
+    wanted = {name.lower() for name in _names(value)} - {"none"}
+    wanted = known if "all" in wanted else wanted
+    job.out["report"] = {name: name in wanted for name in sorted(known)}
+    unknown = ", ".join(sorted(wanted - known))
+    job.report.renamed(key, value, "report", f"without {unknown}" if unknown else "")
+
+
+def _mask_history(job: _Job, key: str, value: Any) -> None:
+    if job.get("stage", "sft") == "sft":
+        job.set(key, "stage.loss_on", "last_turn" if value else "all_turns")
+    else:
+        job.taken(key, "has no effect in stage pt")
+
+
+def _reported_with_data(job: _Job, key: str, value: Any) -> None:
+    to = "data.validation" if key == "eval_dataset" else "data.train"
+    reason = "looked up in dataset_info.json" if key != "max_samples" else "of each dataset"
+    job.report.renamed(key, value, to, reason, job.line(key))
+
+
+def _packing(job: _Job, key: str, value: Any) -> None:
+    if value is True:
+        job.set(key, key, True, "whole sequences become training.batch_tokens")
+    else:
+        job.taken(key, "rows of one update are packed anyway, without changing the result")
+
+
+def _best(job: _Job, key: str, value: Any) -> None:
+    job.set(key, RENAMED[key], bool(value))
+
+
+_HANDLERS: Mapping[str, Callable[[_Job, str, Any], None]] = {
+    "stage": _stage,
+    "finetuning_type": _method,
+    **dict.fromkeys(
+        ("lora_rank", "lora_alpha", "lora_dropout", "lora_target", "loraplus_lr_ratio"), _lora_only
+    ),
+    "adapter_name_or_path": _continue_from,
+    "lr_scheduler_type": _schedule,
+    "lr_scheduler_kwargs": _schedule_details,
+    "warmup_ratio": _warmup_ratio,
+    "warmup_steps": _warmup_steps,
+    "optim": _optimizer,
+    **dict.fromkeys(("bf16", "fp16", "pure_bf16"), _precision),
+    "disable_gradient_checkpointing": _checkpointing,
+    "gradient_checkpointing": _checkpointing,
+    "logging_steps": _logging_steps,
+    "mix_strategy": _mix_strategy,
+    "save_steps": _save_steps,
+    "save_strategy": _save_strategy,
+    "save_total_limit": _save_total_limit,
+    "val_size": _val_size,
+    "eval_strategy": _eval_strategy,
+    "evaluation_strategy": _eval_strategy,
+    "eval_steps": _eval_steps,
+    "report_to": _report_to,
+    "mask_history": _mask_history,
+    **dict.fromkeys(("dataset", "eval_dataset", "max_samples"), _reported_with_data),
+    "packing": _packing,
+    "load_best_model_at_end": _best,
+}
+
+
+def _fill_defaults(job: _Job) -> None:
+    """What the file leaves out, as LLaMA-Factory would fill it."""
+    out = job.out
+    for name, value in DEFAULTS.items():
+        out.setdefault(name, value)
+    out.setdefault("name", job.path.stem)
+    if out.setdefault("adapter.kind", "lora") == "lora":
+        out.setdefault("adapter.rank", 8)
+        rank = out["adapter.rank"]
+        out.setdefault("adapter.alpha", rank * 2 if isinstance(rank, int) else 16)
+    if "model.dtype" not in out and {"bf16", "fp16"} & job.document.value.keys():
+        out["model.dtype"] = "float32"  # both are off
+    if "data.validation.fraction" not in out:
+        out.setdefault("data.validation", {"kind": "none"})
+    out.setdefault("training.stop.restore_best", False)
+
+
+def _yaml(path: Path, recipe: Recipe, entries: list[Entry]) -> str:
+    width = max((len(f"{entry.key}: {entry.value}") for entry in entries), default=0)
+    width = min(width, 48)
+    lines = [f"# Converted from the LLaMA-Factory job {path.name}:"]
+    for entry in entries:
+        said = f"{entry.key}: {entry.value}"
+        became = " ".join(part for part in (entry.verdict, entry.to) if part)
+        reason = f" ({entry.reason})" if entry.reason else ""
+        lines.append(f"#   {said:<{width}}  {became}{reason}")
+    asked = recipe.model_dump(exclude_unset=True)
+    return "\n".join(lines) + "\n" + dump_yaml(asked)

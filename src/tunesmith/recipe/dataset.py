@@ -1,0 +1,205 @@
+"""Which rows are trained on, which are held out, and how a row is read and written."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tunesmith.recipe.fields import Section, field, required, section
+
+Format = Literal["auto", "alpaca", "sharegpt", "messages", "prompt_response", "text"]
+
+
+class Dataset(Section):
+    """One dataset, and how its rows are read."""
+
+    dataset: str = required(
+        "A file (jsonl, json, csv, xlsx, parquet, txt), relative to the recipe, or the name of a "
+        "dataset.",
+        "数据文件（jsonl、json、csv、xlsx、parquet、txt），路径相对于配方文件；也可以是数据集名"
+        "称。",
+        aliases="file_name path file",
+        min_length=1,
+    )
+    format: Format = field(
+        "auto",
+        "Shape of the rows. `auto` looks at the first rows and says what it found.",
+        "数据格式。`auto` 会检查前几行并说明识别结果。",
+        aliases="formatting data_format",
+        spellings="openai=messages chatml=messages prompt-response=prompt_response",
+    )
+    prompt_field: str | None = field(
+        None,
+        "Column that holds the question. Empty: detected from usual names.",
+        "问题所在的列。留空则按常见列名自动识别。",
+        aliases="columns.prompt 问题",
+    )
+    response_field: str | None = field(
+        None,
+        "Column that holds the answer. Empty: detected from usual names.",
+        "答案所在的列。留空则按常见列名自动识别。",
+        aliases="columns.response 答案",
+    )
+    history_field: str | None = field(
+        None,
+        "Column that holds the earlier turns of a dialogue. Empty: detected from usual names.",
+        "多轮对话历史所在的列。留空则按常见列名自动识别。",
+        aliases="columns.history",
+    )
+    system_field: str | None = field(
+        None,
+        "Column that holds the system message. Empty: detected from usual names.",
+        "系统提示所在的列。留空则按常见列名自动识别。",
+        aliases="columns.system",
+    )
+    max_samples: int | None = field(
+        None,
+        "At most this many rows of the dataset. Good for a quick try; rows beyond it are counted, "
+        "not used.",
+        "该数据集最多使用的行数。适合快速试验；超出部分只计数、不使用。",
+        aliases="num_samples",
+        unit="rows",
+        ge=1,
+    )
+
+
+class DataSource(Dataset):
+    """A dataset to train on, and how often its rows are drawn."""
+
+    sampling_rate: float = field(
+        1.0,
+        "How often rows are drawn, at random. Below 1 uses fewer (big or low quality), above 1 "
+        "repeats (small or high quality; 1-5 recommended). A larger rate gives more attention and "
+        "costs more time and money.",
+        "随机抽样比例。小于 1 为欠采样（数据过大或质量低），大于 1 为过采样（数据少或质量高，建议"
+        " 1-5）。比例越大越受重视，耗时和费用也越高。",
+        aliases="采样率 数据采样率",
+        unit="times",
+        ge=0.01,
+        le=10,
+    )
+
+
+class Split(Section):
+    """Validation rows are taken from the training data at random."""
+
+    kind: Literal["split"] = field(
+        "split",
+        "Where validation rows come from: `split` off the training data, a `dataset` of its own, "
+        "or `none`. Validation rows take no part in weight updates; without them nobody sees "
+        "overfitting.",
+        "验证数据的来源：`split` 从训练数据拆分，`dataset` 使用单独的数据集，`none` 不验证。"
+        "验证数据不参与参数更新；没有验证集就无法发现过拟合。",
+        aliases="validation_kind",
+    )
+    fraction: float = field(
+        0.1,
+        "Share of the training rows held out for validation, at random; 0.1 recommended. More "
+        "gives a steadier measurement and leaves less to learn from.",
+        "从训练数据中随机拆出的验证比例，建议 0.1。比例越大评估越稳定，可训练的数据越少。",
+        aliases="val_size validation_fraction 从训练数据拆分 拆分",
+        unit="ratio",
+        ge=0.01,
+        le=0.5,
+    )
+    max_rows: int = field(
+        100,
+        "At most this many validation rows: at random from a split, the first ones of a dataset. "
+        "More rows make each evaluation slower.",
+        "验证数据的最大行数：拆分时随机选取，使用数据集时取前若干行。行数越多，每次评估越慢。",
+        aliases="max_eval_samples validation_max_rows",
+        unit="rows",
+        changes="result",
+        ge=1,
+    )
+
+
+class NamedValidation(Dataset):
+    """Validation rows are the first ones of a dataset of their own."""
+
+    kind: Literal["dataset"] = "dataset"
+    dataset: str = required(
+        "A file, or the name of a dataset, to validate on.",
+        "用于验证的数据文件或数据集名称。",
+        aliases="eval_dataset validation_file test_data_file 从已有数据导入 指定数据 file_name",
+        min_length=1,
+    )
+    max_rows: int = field(
+        100,
+        "At most this many validation rows: the first ones of the dataset. More rows make each "
+        "evaluation slower.",
+        "验证数据的最大行数：取数据集的前若干行。行数越多，每次评估越慢。",
+        unit="rows",
+        ge=1,
+    )
+
+
+class NoValidation(Section):
+    """Nothing is held out: overfitting stays unseen, and no checkpoint is known to be the best."""
+
+    kind: Literal["none"] = "none"
+
+
+Validation = Annotated[Split | NamedValidation | NoValidation, Field(discriminator="kind")]
+
+
+class Data(Section):
+    """Rows to learn from, rows to check with, and how they become text."""
+
+    train: list[DataSource] = required(
+        "Datasets to train on. About 10,000 refined rows are usually enough: quality beats "
+        "quantity.",
+        "训练数据集。通常约 1 万条精选数据就够了：质量比数量更重要。",
+        aliases="dataset train_data_file training_file data_url 训练数据集 数据集版本",
+        min_length=1,
+    )
+    validation: Validation = section(
+        Split,
+        "Rows held out to measure the model while it learns.",
+        "训练过程中用于评估模型的数据。",
+    )
+    max_length: int = field(
+        1024,
+        "Longest row in tokens. A main driver of memory: shorter is faster when rows are short; "
+        "too short cuts answers off. Not below the shortest row.",
+        "单条数据的最大长度（token）。显存占用的主要因素：数据较短时调小可加速，过小会截断答案。不"
+        "应小于最短一条数据的长度。",
+        aliases="cutoff_len max_seq_length seq_length seqLen seq_len seq_lenth sequence 序列长度",
+        unit="tokens",
+        ge=8,
+    )
+    overlong: Literal["truncate", "drop", "error"] = field(
+        "truncate",
+        "What happens to a longer row; each one is counted with its line. `truncate` keeps most "
+        "of it, `drop` never learns half an answer, `error` stops.",
+        "超长数据的处理方式，每条都会计数并记录行号。`truncate` 截断保留大部分，`drop` 丢弃以避免"
+        "学到半截答案，`error` 直接停止。",
+    )
+    allow_small: bool = field(
+        False,
+        "Train on fewer than 100 rows. A model learns little from so few, and mostly by heart.",
+        "允许少于 100 条训练数据。数据太少时模型学到的很有限，容易死记硬背。",
+        changes="records",
+    )
+    prefix: str = field(
+        "",
+        "Text put before every question.",
+        "加在每个问题之前的文本。",
+    )
+    instruction_template: str = field(
+        "",
+        "Text around the question; {instruction} stands for it. Empty: the question as it is.",
+        "问题的模板，用 {instruction} 表示问题。留空则直接使用问题。",
+    )
+    response_template: str = field(
+        "",
+        "Text around the answer; {response} stands for it. Empty: the answer as it is.",
+        "答案的模板，用 {response} 表示答案。留空则直接使用答案。",
+    )
+    chat_template: str | None = field(
+        None,
+        "A Jinja file or the name of a built-in template. Empty: the model's own, which is nearly "
+        "always right.",
+        "Jinja 模板文件或内置模板名。留空则使用模型自带的模板，这几乎总是正确的选择。",
+    )

@@ -1,0 +1,272 @@
+"""From what people write to canonical paths: one mapping becomes one flat layer.
+
+    {"model": "Qwen/Qwen3-0.6B", "学习率": "5e-5", "adapter": {"lora_rank": 8}}
+    -> model.base = Qwen/Qwen3-0.6B, training.learning_rate = 5e-5, adapter.rank = 8
+
+A name is understood in every section that holds its field, the root included. Names that stand for
+more than one field, or for a sum of several names, are in `foreign.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from tunesmith.recipe import foreign
+from tunesmith.recipe.catalog import (
+    FieldDoc,
+    catalog,
+    generic,
+    lookup,
+    names,
+    normalise,
+    sections,
+    show,
+)
+from tunesmith.recipe.document import Key
+from tunesmith.recipe.foreign import Said
+from tunesmith.recipe.problems import Notice, Problem
+
+# A section that is written as a plain value means this field of it: `model: starter`.
+_SHORTHAND = {
+    "model": "base",
+    "adapter": "kind",
+    "stage": "kind",
+    "data": "train",
+    "data.validation": "kind",
+    "training.schedule": "kind",
+    "training.optimizer": "kind",
+}
+
+
+@dataclass(frozen=True)
+class Given:
+    """A value for a path, and where it was written. A soft one applies only where it can."""
+
+    path: str
+    value: Any
+    name: str
+    line: int | None = None
+    origin: str = ""
+    soft: bool = False
+
+    def where(self) -> str:
+        return f"{self.name} (line {self.line})" if self.line else f"{self.name}{self.origin}"
+
+
+@dataclass
+class Layer:
+    """All values of one source (a profile, a file, the command line), by path."""
+
+    values: dict[str, Given] = field(default_factory=dict[str, Given])
+    problems: list[Problem] = field(default_factory=list[Problem])
+    notices: list[Notice] = field(default_factory=list[Notice])
+
+    def add(self, given: Given) -> None:
+        """Take a value; another value for the same path under another name is a problem."""
+        known = self.values.get(given.path)
+        if known is not None and not _same(known.value, given.value):
+            self.problems.append(_conflict(known, given))
+        self.values[given.path] = given
+
+
+def flatten(
+    mapping: Mapping[str, Any], lines: Mapping[Key, int] | None = None, *, origin: str = ""
+) -> Layer:
+    """One mapping as a layer of canonical paths, with all problems of names in it."""
+    reader = _Reader(lines or {}, origin)
+    reader.read("", mapping, ())
+    reader.translate()
+    return reader.layer
+
+
+class _Reader:
+    """Walks a mapping along the sections of the schema."""
+
+    def __init__(self, lines: Mapping[Key, int], origin: str) -> None:
+        self.layer = Layer()
+        self._lines = lines
+        self._origin = origin
+        self._foreign: dict[str, Said] = {}
+
+    def read(self, section: str, mapping: Mapping[str, Any], key: Key) -> None:
+        for name, value in mapping.items():
+            self._entry(section, str(name), value, (*key, name))
+
+    def translate(self) -> None:
+        """Take in the names that do not stand for exactly one field."""
+        said = foreign.translate(self._foreign)
+        for path, value, source in said.values:
+            if path == "data.train":
+                self._sources(value, source.name, (source.name,))
+            else:
+                self._add(path, _spelled(path, value), source.name, source.line)
+        self.layer.problems += said.problems
+        self.layer.notices += said.notices
+
+    def _entry(self, section: str, name: str, value: Any, key: Key) -> None:
+        line = self._lines.get(key)
+        child = sections().get(generic(section), {}).get(name)
+        if child is not None:
+            path = f"{section}.{name}" if section else name
+            self._known(path, name, value, key)
+        elif normalise(name) in foreign.NAMES and not section.startswith("data.train."):
+            self._foreign[normalise(name)] = Said(name, value, line)
+        elif paths := lookup(generic(section), name):
+            self._alias(section, paths, name, value, key)
+        elif "." in name:
+            head, _, rest = name.partition(".")
+            self._dotted(section, head, rest, name, value, key)
+        else:
+            self.layer.problems.append(_unknown(section, name, value, line))
+
+    def _dotted(self, section: str, head: str, rest: str, name: str, value: Any, key: Key) -> None:
+        path = f"{section}.{head}" if section else head
+        if generic(path) in sections():
+            self._entry(path, rest, value, key)
+        else:
+            self.layer.problems.append(_unknown(section, name, value, self._lines.get(key)))
+
+    def _known(self, path: str, name: str, value: Any, key: Key) -> None:
+        if generic(path) == "data.train":
+            self._sources(value, name, key)
+        elif generic(path) in catalog():
+            self._leaf(path, name, value, key)
+        elif isinstance(value, Mapping):
+            self.read(path, cast("Mapping[str, Any]", value), key)
+        elif value is not None:
+            self._shorthand(path, name, value, key)
+
+    def _shorthand(self, path: str, name: str, value: Any, key: Key) -> None:
+        field_name = _SHORTHAND.get(path)
+        if path == "data.validation" and value is False:
+            value = "none"  # YAML reads `validation: no` as false
+        if field_name is None:
+            inside = ", ".join(sections()[path])
+            self.layer.problems.append(
+                Problem(
+                    path,
+                    f"is a section, not a value; {show(value)} was given.",
+                    f"Its fields are {inside}.",
+                    self._lines.get(key),
+                )
+            )
+        else:
+            self._known(f"{path}.{field_name}", name, value, key)
+
+    def _alias(self, section: str, paths: tuple[str, ...], name: str, value: Any, key: Key) -> None:
+        own = generic(section)
+        concrete = [section + path.removeprefix(own) if own else path for path in paths]
+        if len(concrete) == 1:
+            self._known(concrete[0], name, value, key)
+        elif all(path.endswith(_SHARED_BY_DATASETS) for path in paths):
+            for path in concrete:
+                self._leaf(path, name, value, key, soft=True)
+        else:
+            options = " or ".join(concrete)
+            self.layer.problems.append(
+                Problem(name, f"can mean {options}.", "Write the full name.", self._lines.get(key))
+            )
+
+    def _leaf(self, path: str, name: str, value: Any, key: Key, *, soft: bool = False) -> None:
+        line = self._lines.get(key)
+        self._add(path, _spelled(path, value), name, line, soft=soft)
+
+    def _add(
+        self, path: str, value: Any, name: str, line: int | None, *, soft: bool = False
+    ) -> None:
+        self.layer.add(Given(path, value, name, line, self._origin, soft))
+
+    def _sources(self, value: Any, name: str, key: Key) -> None:
+        if value is None:
+            return
+        items: list[Any] = value if isinstance(value, list) else [value]
+        self._add("data.train", len(items), name, self._lines.get(key))
+        for index, item in enumerate(items):
+            path, item_key = f"data.train.{index}", (*key, index)
+            if isinstance(item, Mapping):
+                self.read(path, cast("Mapping[str, Any]", item), item_key)
+            else:
+                self._leaf(f"{path}.dataset", "dataset", item, item_key)
+
+
+# Written outside a dataset, these hold for every one of them.
+_SHARED_BY_DATASETS = (
+    ".format",
+    ".prompt_field",
+    ".response_field",
+    ".history_field",
+    ".system_field",
+    ".max_samples",
+)
+
+
+def _spelled(path: str, value: Any) -> Any:
+    """A value in our spelling: fp16 -> float16, LoRA -> lora, and nothing for a text -> ''."""
+    doc = catalog().get(generic(path))
+    if doc is None:
+        return value
+    if value is None:
+        return "" if doc.default == "" else None
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return _choice(doc, value)
+    return value
+
+
+def _choice(doc: FieldDoc, value: str | int | float) -> Any:
+    spellings = {normalise(written): ours for written, ours in doc.facts.spellings.items()}
+    written = normalise(str(value)) if str(value) != "-1" else "_1"
+    if written in spellings:
+        ours = spellings[written]
+        return None if ours == "null" else ours
+    choices = {normalise(choice): choice for choice in doc.choices}
+    return choices.get(written, value)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one == other:
+        return True
+    try:
+        return float(one) == float(other)
+    except (TypeError, ValueError):
+        return False
+
+
+def _conflict(known: Given, given: Given) -> Problem:
+    return Problem(
+        given.path,
+        f"{known.where()} says {show(known.value)} and {given.where()} says {show(given.value)}; "
+        "both mean the same field.",
+        "Keep one of them.",
+        given.line,
+    )
+
+
+def _unknown(section: str, name: str, value: Any, line: int | None) -> Problem:
+    path = f"{section}.{name}" if section else name
+    elsewhere = lookup("", name)
+    if elsewhere and section:
+        places = " or ".join(elsewhere)
+        return Problem(path, f"unknown here; {name} is {places}.", f"Move it to {places}.", line)
+    nearest = _nearest(generic(section), name)
+    if nearest:
+        return Problem(path, "unknown field.", f"Did you mean {nearest}?", line)
+    if section:
+        inside = ", ".join(sections().get(generic(section), {})) or "none"
+        return Problem(path, "unknown field.", f"Fields of {section}: {inside}.", line)
+    del value
+    return Problem(path, "unknown field.", "`tunesmith recipe fields` lists all fields.", line)
+
+
+def _nearest(section: str, name: str) -> str:
+    """The nearest known name, with the path that it means."""
+    from difflib import get_close_matches
+
+    for place in dict.fromkeys((section, "")):
+        known = {normalise(candidate): candidate for candidate in names(place)}
+        for match in get_close_matches(normalise(name), known, n=1, cutoff=0.7):
+            child = sections().get(place, {}).get(known[match])
+            paths = [child] if child else list(lookup(place, known[match]))
+            return " or ".join(paths) or known[match]
+    return ""

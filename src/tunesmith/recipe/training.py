@@ -1,0 +1,311 @@
+"""How the weights move: length, rate, batch, and when to look and to stop."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tunesmith.recipe.fields import Section, field, section
+
+StepsOrAuto = Annotated[int, Field(ge=1)] | Literal["auto"]
+TokensOrAuto = Annotated[int, Field(ge=8)] | Literal["auto"]
+
+
+class Schedule(Section):
+    """How the learning rate goes up and down over the training."""
+
+    kind: Literal["cosine", "linear", "constant"] = field(
+        "cosine",
+        "Curve of the learning rate after warm-up. Keep `cosine` unless you know better: fast at "
+        "first, gentle at the end.",
+        "预热之后学习率的变化曲线。建议保持 `cosine`：前期快，后期平缓。",
+        aliases="lr_scheduler_type lr_scheduler schedule 学习率调整计划",
+        spellings="constant_with_warmup=constant cosine_with_min_lr=cosine",
+    )
+    warmup_ratio: float = field(
+        0.1,
+        "Share of the whole training in which the rate climbs to its full value. Steadies the "
+        "start; too long wastes steps.",
+        "学习率从零升到设定值所占的训练比例。可使开始阶段更稳定，过长则浪费训练步数。",
+        aliases="热身比例 学习率预热步数占比 预热比例",
+        unit="ratio",
+        ge=0,
+        le=1,
+    )
+    min_ratio: float = field(
+        0.1,
+        "Floor of the rate: lowest learning rate = learning rate x this ratio. Higher goes on "
+        "learning to the end, lower settles more calmly.",
+        "学习率衰减比率：最低学习率 = 学习率 × 该比率。较大则后期仍继续学习，较小则收敛更平稳。",
+        aliases="学习率衰减比率 lr_decay_ratio min_lr_rate",
+        unit="ratio",
+        ge=0,
+        le=1,
+    )
+
+
+class Optimizer(Section):
+    """The rule that turns gradients into updates."""
+
+    kind: Literal["adamw"] = field(
+        "adamw",
+        "Optimizer. AdamW is the usual choice for language models.",
+        "优化器。AdamW 是大语言模型的常用选择。",
+        aliases="optim optimizer 优化器",
+        spellings="adamw_torch=adamw adamw_torch_fused=adamw adamw_hf=adamw adam_w=adamw",
+    )
+    weight_decay: float = field(
+        0.0,
+        "Regularisation: pulls weights towards zero at each step, against overfitting. 0.01 to "
+        "0.1 is usual; too much keeps the model from learning.",
+        "权重衰减：正则化手段，每步使权重向零收缩，防止过拟合。常用 0.01-0.1，过大则学不动。",
+        aliases="权重衰减数值 权重衰减",
+        ge=0,
+        le=1,
+    )
+    beta1: float = field(
+        0.9,
+        "Memory of the mean gradient. Rarely changed.",
+        "梯度一阶矩的衰减系数，一般无需修改。",
+        aliases="adam_beta1",
+        ge=0,
+        lt=1,
+    )
+    beta2: float = field(
+        0.999,
+        "Memory of the squared gradient. 0.95 reacts faster and suits long pre-training.",
+        "梯度二阶矩的衰减系数。0.95 反应更快，适合较长的预训练。",
+        aliases="adam_beta2",
+        ge=0,
+        lt=1,
+    )
+    epsilon: float = field(
+        1e-8,
+        "Keeps the update finite where gradients vanish. Rarely changed.",
+        "梯度接近零时防止除零的小量，一般无需修改。",
+        aliases="adam_epsilon",
+        gt=0,
+        le=1,
+    )
+
+
+class Evaluate(Section):
+    """When the model is measured on the validation rows."""
+
+    every_steps: StepsOrAuto = field(
+        "auto",
+        "Steps between two evaluations; `auto` gives about ten in a run. More often shows "
+        "overfitting sooner and makes training longer.",
+        "两次评估之间的步数；`auto` 表示整个训练约评估十次。越频繁越早发现过拟合，但训练时间更长。",
+        aliases="eval_steps evaluate_every_steps 评估间隔",
+        unit="steps",
+    )
+
+
+class Checkpoint(Section):
+    """What is kept of a run, to resume it or to choose another step as its result."""
+
+    every_steps: int = field(
+        100,
+        "Steps between two checkpoints; the final state is always saved. More often loses less "
+        "after a fault and makes training longer. Tokens in between = steps x batch size x length.",
+        "两次保存之间的步数；最终状态总会保存。越频繁，故障时损失越少，但训练时间更长。"
+        "间隔内的 token 数 = 步数 × 批量大小 × 序列长度。",
+        aliases="save_steps checkpoint_every_steps 模型保存步数 Checkpoint保存间隔数",
+        unit="steps",
+        changes="records",
+        ge=1,
+    )
+    keep: int = field(
+        3,
+        "How many checkpoints are kept, the newest ones and the best. Saving more makes training "
+        "longer and fills the disk. At least 2, so that a broken one never costs the run.",
+        "保留的 Checkpoint 个数（最新的和最好的）。保存越多训练越久、占用磁盘越多。至少 2 个，以免"
+        "一个损坏就丢失训练。",
+        aliases="save_total_limit Checkpoint保存个数",
+        changes="records",
+        ge=2,
+    )
+
+
+class Stop(Section):
+    """When a run ends before its last step, and what it keeps."""
+
+    patience: int | None = field(
+        None,
+        "Early stopping: end after this many evaluations without a lower validation loss. Saves "
+        "time and prevents overfitting; too small stops at a bump. Empty: never.",
+        "早停：验证损失连续这么多次评估没有下降就停止。可节省时间并防止过拟合，过小会因波动过早停"
+        "止。留空则不启用。",
+        aliases="early_stopping_patience early_stopping_steps 早停",
+        unit="evaluations",
+        ge=1,
+    )
+    target_loss: float | None = field(
+        None,
+        "End when the loss is down to this value; a useful band is 0.7 to 1.4. Empty: never.",
+        "损失降到该值时停止，参考区间为 0.7-1.4。留空则不启用。",
+        ge=0,
+    )
+    restore_best: bool = field(
+        True,
+        "The result is the checkpoint with the lowest validation loss, not the last one.",
+        "以验证损失最低的 Checkpoint 作为结果，而不是最后一个。",
+        aliases="load_best_model_at_end",
+    )
+
+
+class Training(Section):
+    """How long, how fast and in how large steps the model learns."""
+
+    epochs: float = field(
+        3.0,
+        "How often the model sees every row. More for few rows, at most 10 advised; too many "
+        "recite instead of understanding. A training loss of 0.7 to 1.4 is a good end.",
+        "每条数据训练的轮数。数据少可多几轮，建议不超过 10；过多会死记硬背。训练损失在 0.7-1.4 之"
+        "间较理想。",
+        aliases="num_train_epochs n_epochs epoch 训练轮数 迭代轮次",
+        unit="epochs",
+        gt=0,
+        le=10000,
+    )
+    max_steps: int | None = field(
+        None,
+        "At most this many optimizer steps; the run ends earlier when the epochs are done. Empty: "
+        "no limit.",
+        "最多的训练步数；轮数先完成则提前结束。留空则不限制。",
+        unit="steps",
+        spellings="-1=null",
+        ge=1,
+    )
+    batch_size: int = field(
+        16,
+        "Rows per weight update: per device x accumulation x devices (4 x 2 on one device is 8; "
+        "1-2 per device is the usual advice below 10 B parameters). Bigger is faster and steadier, "
+        "takes more memory (micro_batch_tokens limits it), and may fail to converge or overfit. "
+        "Batch size and learning rate go up and down together.",
+        "每次更新参数使用的数据条数：每卡条数 × 累积步数 × 卡数（单卡 4 × 2 即 8；10 B 以下的模型"
+        "通常建议每卡 1-2 条）。越大训练越快、越稳定，但占用显存更多（可用 micro_batch_tokens 限"
+        "制），也可能不收敛或过拟合。批量大小与学习率应同增同减。",
+        aliases="effective_batch_size batchsize per_device_train_batch_size "
+        "gradient_accumulation_steps 数据批量大小 批处理大小",
+        unit="rows",
+        ge=1,
+    )
+    batch_tokens: int | None = field(
+        None,
+        "Instead of batch_size: as many rows per update as fit into this many tokens, packed over "
+        "the whole dataset. Fullest use of a GPU, other mathematics: long rows then share an "
+        "update with fewer others.",
+        "代替 batch_size：每次更新取满这么多 token，跨整个数据集打包。GPU 利用率最高，但训练过程不"
+        "同：长数据与更少的其他数据共享一次更新。",
+        aliases="packing",
+        unit="tokens",
+        ge=8,
+    )
+    learning_rate: float = field(
+        1e-4,
+        "Size of the steps. Higher learns faster and may become unstable or forget; lower is "
+        "safer and slower. With few rows start at 5e-5. It goes up and down together with the "
+        "batch size.",
+        "学习率：每步更新的幅度。越大学得越快，但可能不稳定或遗忘；越小越稳但更慢。数据较少时建议"
+        "从 5e-5 开始。应与批量大小同增同减。",
+        aliases="lr learning_rate_multiplier 学习率",
+        ge=0,
+        le=1,
+    )
+    schedule: Schedule = section(Schedule, "Course of the learning rate.", "学习率的变化过程。")
+    optimizer: Optimizer = section(Optimizer, "Rule of the updates.", "参数更新规则。")
+    max_grad_norm: float = field(
+        1.0,
+        "Gradients longer than this are shortened to it. Prevents leaps on odd rows; too small "
+        "slows learning. 0 is off.",
+        "梯度裁剪：超过该范数的梯度会被缩短。可防止异常数据造成的剧烈更新，过小则学习变慢。0 表示"
+        "关闭。",
+        aliases="gradient_clipping grad_clip 梯度裁剪",
+        ge=0,
+    )
+    seed: int = field(
+        42,
+        "Start of all random choices. The same seed on the same data gives the same run.",
+        "随机种子。相同的种子和数据得到相同的训练过程。",
+        aliases="random_seed 随机种子",
+        ge=0,
+        le=2**32 - 1,
+    )
+    micro_batch_tokens: TokensOrAuto = field(
+        "auto",
+        "Tokens computed at once; a longer row is computed alone. Only memory and speed: lower it "
+        "when memory runs out; the result stays the same.",
+        "一次计算的 token 数，更长的数据单独计算。只影响显存和速度：显存不足时调小，结果不变。",
+        unit="tokens",
+        changes="speed",
+    )
+    log_every_steps: int = field(
+        1,
+        "Steps between two lines of the log.",
+        "两条日志之间的步数。",
+        aliases="logging_steps",
+        unit="steps",
+        changes="records",
+        ge=1,
+    )
+    activation_checkpointing: bool = field(
+        False,
+        "Compute activations twice instead of keeping them: much less memory, about a third "
+        "slower, same result.",
+        "重新计算激活值而不保存：显存大幅减少，速度约慢三分之一，结果不变。",
+        aliases="gradient_checkpointing",
+        changes="speed",
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = field(
+        "auto",
+        "Where to compute. `auto` takes a GPU when there is one.",
+        "计算设备。`auto` 表示有 GPU 时使用 GPU。",
+        changes="speed",
+        spellings="gpu=cuda",
+    )
+    evaluate: Evaluate = section(Evaluate, "When to measure.", "何时评估。")
+    checkpoint: Checkpoint = section(Checkpoint, "What to keep.", "保存什么。")
+    stop: Stop = section(Stop, "When to end early.", "何时提前结束。")
+
+
+class Export(Section):
+    """What is written at the end, beside the adapter or the model."""
+
+    merge: bool = field(
+        False,
+        "Also write the model with the adapter merged in: runs anywhere without PEFT, takes the "
+        "disk space of the whole model.",
+        "同时输出合并了适配器的完整模型：无需 PEFT 即可运行，但占用完整模型的磁盘空间。",
+        aliases="export_merge",
+        changes="records",
+    )
+
+
+class Report(Section):
+    """Where the curves go, besides the run directory. None of these can stop a run."""
+
+    tensorboard: bool = field(
+        True,
+        "Write TensorBoard files into the run.",
+        "在运行目录中写入 TensorBoard 文件。",
+        changes="records",
+    )
+    wandb: bool = field(
+        False,
+        "Send curves to Weights & Biases.",
+        "将曲线发送到 Weights & Biases。",
+        changes="records",
+    )
+    mlflow: bool = field(
+        False, "Send curves to MLflow.", "将曲线发送到 MLflow。", changes="records"
+    )
+    swanlab: bool = field(
+        False,
+        "Send curves to SwanLab.",
+        "将曲线发送到 SwanLab。",
+        aliases="use_swanlab",
+        changes="records",
+    )

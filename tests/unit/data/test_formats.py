@@ -1,0 +1,201 @@
+"""Rows of every format become the same records, and the choice is explained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tunesmith.data.conversation import Conversation, Message, Text, ToolCall
+from tunesmith.data.convert import RowUnusable
+from tunesmith.data.formats import Layout, find_layout
+from tunesmith.errors import DataError
+from tunesmith.recipe import Dataset
+
+QA = (Message("user", "q"), Message("assistant", "a"))
+
+
+def layout(*rows: dict[str, Any], **wanted: Any) -> Layout:
+    return find_layout(rows, Dataset(dataset="d.jsonl", **wanted), "d.jsonl")
+
+
+def convert(row: dict[str, Any], **wanted: Any) -> Conversation | Text:
+    return layout(row, **wanted).convert(row)
+
+
+def test_alpaca_puts_the_input_under_the_instruction_and_history_first() -> None:
+    row = {
+        "instruction": "sum",
+        "input": "1 2",
+        "output": "3",
+        "system": "be short",
+        "history": [["q", "a"]],
+    }
+    assert convert(row) == Conversation(
+        (
+            Message("system", "be short"),
+            *QA,
+            Message("user", "sum\n1 2"),
+            Message("assistant", "3"),
+        )
+    )
+    assert layout(row).why == "alpaca: it has the columns instruction and output"
+
+
+def test_sharegpt_knows_its_roles_calls_and_tools() -> None:
+    row = {
+        "system": "S",
+        "tools": '[{"name": "clock", "parameters": {}}]',
+        "conversations": [
+            {"from": "human", "value": "time?"},
+            {"from": "function_call", "value": '{"name": "clock", "arguments": {"zone": 1}}'},
+            {"from": "observation", "value": "12"},
+            {"from": "gpt", "value": "noon"},
+        ],
+    }
+    assert layout(row).format == "sharegpt"
+    assert convert(row) == Conversation(
+        (
+            Message("system", "S"),
+            Message("user", "time?"),
+            Message("assistant", "", (ToolCall("clock", {"zone": 1}),)),
+            Message("tool", "12"),
+            Message("assistant", "noon"),
+        ),
+        ({"type": "function", "function": {"name": "clock", "parameters": {}}},),
+    )
+
+
+def test_openai_messages_keep_weights_calls_names_and_reasoning() -> None:
+    call = {
+        "id": "c1",
+        "type": "function",
+        "function": {"name": "clock", "arguments": '{"zone": 1}'},
+    }
+    row = {
+        "messages": [
+            {"role": "developer", "content": "S"},
+            {"role": "user", "content": [{"type": "text", "text": "time?"}]},
+            {"role": "assistant", "content": None, "tool_calls": [call], "weight": 0},
+            {"role": "tool", "content": "12", "tool_call_id": "c1"},
+            {"role": "assistant", "content": "noon", "reasoning_content": "hm", "weight": 1},
+        ],
+        "tools": [{"type": "function", "function": {"name": "clock"}}],
+    }
+    record = convert(row)
+    assert isinstance(record, Conversation)
+    assert record.messages == (
+        Message("system", "S"),
+        Message("user", "time?"),
+        Message("assistant", "", (ToolCall("clock", {"zone": 1}, "c1"),), weight=0),
+        Message("tool", "12", tool_call_id="c1"),
+        Message("assistant", "noon", reasoning="hm", weight=1),
+    )
+    assert len(record.tools) == 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "q", "response": "a"},
+        {"question": "q", "answer": "a"},
+        {"Question": "q", "Answer": "a"},
+        {"问题": "q", "答案": "a"},
+        {"提问": "q", "回答": "a"},
+        {"指令": "q", "输入": "", "输出": "a"},
+        {"input": "q", "output": "a"},
+        {"prompt": "q", "completion": "a"},
+        {"instruction": "q", "output": "a"},
+        {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]},
+        {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]},
+        {"conversations": [{"role": "user", "content": "q"}, {"role": "model", "content": "a"}]},
+        {"对话": '[{"role": "用户", "content": "q"}, {"role": "助手", "content": "a"}]'},
+    ],
+)
+def test_usual_column_names_are_recognised(row: dict[str, Any]) -> None:
+    """C1"""
+    assert convert(row) == Conversation(QA)
+
+
+def test_columns_are_mapped_by_the_recipe() -> None:
+    """C2: prompt_field, response_field and history_field."""
+    row = {"x": "q2", "y": "a2", "h": '[["q", "a"]]', "s": "S"}
+    record = convert(row, prompt_field="x", response_field="y", history_field="h", system_field="s")
+    assert record == Conversation(
+        (Message("system", "S"), *QA, Message("user", "q2"), Message("assistant", "a2"))
+    )
+
+
+def test_history_may_be_messages() -> None:
+    row = {"prompt": "q2", "response": "a2", "history": [{"role": "user", "content": "q1"}]}
+    record = convert(row)
+    assert isinstance(record, Conversation)
+    assert record.messages[0] == Message("user", "q1")
+
+
+def test_a_prompt_of_messages_is_context() -> None:
+    row = {
+        "prompt": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "old"}],
+        "completion": [{"role": "assistant", "content": "a"}],
+    }
+    record = convert(row)
+    assert isinstance(record, Conversation)
+    assert [message.weight for message in record.messages] == [0, 0, None]
+
+
+def test_text_alone_is_plain_text() -> None:
+    assert convert({"text": "once upon"}) == Text("once upon")
+
+
+def test_a_wrong_column_names_what_exists_and_the_nearest() -> None:
+    with pytest.raises(DataError, match="no column 'promt'") as bad:
+        layout({"prompt": "q", "reply": "a"}, prompt_field="promt")
+    assert "The columns are: prompt, reply" in bad.value.message
+    assert bad.value.hint == "Did you mean 'prompt'?"
+
+
+def test_columns_without_meaning_are_listed() -> None:
+    with pytest.raises(DataError, match="The columns are: foo, bar"):
+        layout({"foo": 1, "bar": 2})
+
+
+def test_a_format_that_the_rows_do_not_have_is_refused() -> None:
+    with pytest.raises(DataError, match="no column for the response"):
+        layout({"instruction": "q", "text": "a"}, format="alpaca")
+
+
+def test_columns_are_looked_for_in_all_first_rows() -> None:
+    assert layout({"instruction": "q"}, {"instruction": "q", "output": "a"}).format == "alpaca"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"prompt": "q", "response": "  "}, "empty_answer"),
+        ({"prompt": "", "response": "a"}, "empty_question"),
+        ({"prompt": {"a": 1}, "response": "a"}, "cell_is_not_text"),
+        ({"prompt": "q", "response": "a", "history": "what"}, "history_is_no_list"),
+        ({"prompt": "q", "response": "a", "history": ["what"]}, "history_is_no_list_of_pairs"),
+        ({"messages": [{"role": "user", "content": "q"}]}, "no_answer"),
+        ({"messages": [{"role": "boss", "content": "q"}]}, "unknown_role"),
+        ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "content_is_not_text"),
+        ({"messages": [{"role": "assistant", "content": "a", "weight": 2}]}, "weight_not_0_or_1"),
+        ({"text": " "}, "empty_text"),
+    ],
+)
+def test_an_unusable_row_says_why(row: dict[str, Any], reason: str) -> None:
+    with pytest.raises(RowUnusable, match=f"^{reason}$"):
+        convert(row)
+
+
+def test_a_row_that_lost_its_turns_is_unusable() -> None:
+    whole = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+    for messages in (None, [], "text", ["turn"]):
+        with pytest.raises(RowUnusable):
+            layout(whole).convert({"messages": messages})
+
+
+def test_numbers_in_cells_are_text() -> None:
+    assert convert({"question": 1, "answer": 2.5}) == Conversation(
+        (Message("user", "1"), Message("assistant", "2.5"))
+    )

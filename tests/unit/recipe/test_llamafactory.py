@@ -1,0 +1,261 @@
+"""`tunesmith convert llamafactory`: every key is accounted for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from tunesmith.cli.convert import app
+from tunesmith.errors import RecipeError
+from tunesmith.recipe import load_recipe
+from tunesmith.recipe.convert import Conversion, convert_llamafactory
+
+JOB: dict[str, Any] = {
+    "model_name_or_path": "Qwen/Qwen3-0.6B",
+    "stage": "sft",
+    "do_train": True,
+    "finetuning_type": "lora",
+    "lora_rank": 8,
+    "lora_target": "all",
+    "dataset": "shop, notes",
+    "dataset_dir": "data",
+    "template": "qwen3",
+    "cutoff_len": 1024,
+    "max_samples": 1000,
+    "output_dir": "out",
+    "per_device_train_batch_size": 2,
+    "gradient_accumulation_steps": 8,
+    "learning_rate": "1.0e-4",
+    "num_train_epochs": 3.0,
+    "lr_scheduler_type": "cosine",
+    "warmup_ratio": 0.1,
+    "bf16": True,
+    "quantization_bit": 4,
+    "val_size": 0.1,
+    "eval_steps": 50,
+    "save_total_limit": 1,
+    "trust_remote_code": True,
+    "deepspeed": None,
+    "hf_hub_token": "hf_secret",
+    "surprise": 3,
+}
+INFO: dict[str, Any] = {
+    "shop": {
+        "file_name": "shop.json",
+        "columns": {"prompt": "question", "query": "input", "response": "answer", "images": "i"},
+        "num_samples": 500,
+    },
+    "notes": {
+        "file_name": "notes.jsonl",
+        "formatting": "sharegpt",
+        "columns": {"messages": "conversations", "tools": "tools", "system": "sys"},
+        "tags": {"role_tag": "from", "content_tag": "value", "user_tag": "human", "bad_tag": "x"},
+    },
+    "chat": {"file_name": "chat.json", "formatting": "openai"},
+    "hub": {"hf_hub_url": "someone/data", "subset": "en", "split": "train"},
+    "script": {"script_url": "run_me", "folder": "x"},
+    "pairs": {"file_name": "pairs.json", "ranking": True},
+}
+
+
+def convert(folder: Path, info: Any = INFO, **changes: Any) -> Conversion:
+    (folder / "data").mkdir(exist_ok=True)
+    text = info if isinstance(info, str) else json.dumps(info, indent=1)
+    (folder / "data" / "dataset_info.json").write_text(text, encoding="utf-8")
+    job = {key: value for key, value in {**JOB, **changes}.items() if value != "REMOVED"}
+    path = folder / "job.yaml"
+    path.write_text(yaml.safe_dump(job, sort_keys=False), encoding="utf-8")
+    return convert_llamafactory(path)
+
+
+def verdicts(conversion: Conversion) -> dict[str, str]:
+    return {entry.key: entry.verdict for entry in conversion.entries}
+
+
+def test_every_key_is_taken_renamed_or_not_supported(tmp_path: Path) -> None:
+    """X13."""
+    found = verdicts(convert(tmp_path))
+    assert JOB.keys() <= found.keys()
+    assert found["learning_rate"] == "taken"
+    assert found["cutoff_len"] == "renamed"
+    for key in ("template", "output_dir", "quantization_bit", "surprise", "trust_remote_code"):
+        assert found[key] == "not supported"
+    assert found["deepspeed"] == "taken"
+
+
+def test_what_is_not_supported_has_a_reason(tmp_path: Path) -> None:
+    for entry in convert(tmp_path).entries:
+        assert entry.reason or entry.verdict != "not supported"
+
+
+def test_the_recipe_trains_what_the_job_trained(tmp_path: Path) -> None:
+    recipe = convert(tmp_path).recipe
+    assert recipe.model.base == "Qwen/Qwen3-0.6B"
+    assert recipe.model.dtype == "bfloat16"
+    assert recipe.model.trust_remote_code is False
+    assert recipe.adapter.kind == "lora"
+    assert (recipe.adapter.rank, recipe.adapter.alpha) == (8, 16)
+    assert recipe.training.batch_size == 16
+    assert recipe.training.learning_rate == 1e-4
+    assert recipe.training.schedule.min_ratio == 0.0
+    assert recipe.training.evaluate.every_steps == 50
+    assert recipe.training.checkpoint.keep == 2
+    assert recipe.data.validation.model_dump() == {
+        "kind": "split",
+        "fraction": 0.1,
+        "max_rows": 100,
+    }
+
+
+def test_datasets_come_from_dataset_info(tmp_path: Path) -> None:
+    """X13."""
+    conversion = convert(tmp_path)
+    shop, notes = conversion.recipe.data.train
+    assert shop.dataset == str(tmp_path / "data" / "shop.json")
+    assert (shop.format, shop.prompt_field, shop.response_field) == ("alpaca", "question", "answer")
+    assert (shop.max_samples, notes.max_samples) == (500, 1000)
+    assert (notes.format, notes.system_field) == ("sharegpt", "sys")
+    found = verdicts(conversion)
+    assert found["dataset_info.shop.columns.images"] == "not supported"
+    assert found["dataset_info.shop.columns.query"] == "taken"
+    assert found["dataset_info.notes.tags.user_tag"] == "taken"
+    assert found["dataset_info.notes.tags.bad_tag"] == "not supported"
+
+
+def test_openai_rows_and_an_evaluation_set_are_understood(tmp_path: Path) -> None:
+    recipe = convert(tmp_path, dataset="chat", eval_dataset="notes").recipe
+    assert recipe.data.train[0].format == "messages"
+    assert recipe.data.validation.kind == "dataset"
+
+
+def test_hub_datasets_scripts_and_pairs_are_reported_never_run(tmp_path: Path) -> None:
+    found = verdicts(convert(tmp_path, dataset="shop,hub,script,pairs"))
+    for key in ("hub.hf_hub_url", "hub.subset", "script.script_url", "pairs.ranking"):
+        assert found[f"dataset_info.{key}"] == "not supported"
+    assert found["dataset_info.hub.split"] == "taken"
+    with pytest.raises(RecipeError, match="no usable training data"):
+        convert(tmp_path, dataset="hub")
+
+
+def test_a_broken_dataset_info_is_an_error_with_its_line(tmp_path: Path) -> None:
+    """X13."""
+    with pytest.raises(RecipeError, match=r"dataset_info\.json, line 3") as caught:
+        convert(tmp_path, info='{\n "shop": {"file_name": "a"},\n "x": {,}\n}')
+    assert caught.value.details["line"] == 3
+    with pytest.raises(RecipeError, match="lists no datasets"):
+        convert(tmp_path, info="[]")
+    with pytest.raises(RecipeError, match="line 2: the entry of shop"):
+        convert(tmp_path, info='{\n "shop": 3}')
+
+
+def test_an_unknown_dataset_lists_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        convert(tmp_path, dataset="nothing")
+    assert "shop" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("stage", "dpo", "stage dpo"),
+        ("finetuning_type", "freeze", "finetuning_type freeze"),
+        ("lora_rank", "many", r"line 5: adapter\.rank: 'many'"),
+    ],
+)
+def test_a_job_that_no_recipe_can_do_is_refused(
+    tmp_path: Path, key: str, value: str, said: str
+) -> None:
+    with pytest.raises(RecipeError, match=said) as caught:
+        convert(tmp_path, **{key: value})
+    assert caught.value.hint
+
+
+def test_secrets_are_never_copied(tmp_path: Path) -> None:
+    conversion = convert(tmp_path)
+    assert "hf_secret" not in conversion.yaml
+    assert "hf_secret" not in str(conversion.entries)
+
+
+def test_missing_keys_get_the_defaults_of_llamafactory(tmp_path: Path) -> None:
+    removed = ("learning_rate", "num_train_epochs", "lr_scheduler_type", "warmup_ratio", "bf16")
+    recipe = convert(tmp_path, **dict.fromkeys(removed, "REMOVED")).recipe
+    assert recipe.training.learning_rate == 5e-5
+    assert recipe.training.schedule.kind == "linear"
+    assert recipe.training.schedule.warmup_ratio == 0.0
+    assert recipe.model.dtype == "auto"
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "value"),
+    [
+        ({"warmup_steps": 10, "max_steps": 100}, "schedule.warmup_ratio", 0.1),
+        ({"warmup_steps": 0.2, "warmup_ratio": "REMOVED"}, "schedule.warmup_ratio", 0.2),
+        ({"lr_scheduler_type": "constant"}, "schedule.warmup_ratio", 0.0),
+        ({"lr_scheduler_kwargs": {"min_lr_rate": 0.1}}, "schedule.min_ratio", 0.1),
+        ({"disable_gradient_checkpointing": True}, "activation_checkpointing", False),
+        ({"max_steps": -1}, "max_steps", None),
+        ({"packing": True}, "batch_tokens", 16384),
+        ({"optim": "adamw_torch"}, "optimizer.kind", "adamw"),
+        ({"weight_decay": None}, "optimizer.weight_decay", 0.0),
+    ],
+)
+def test_keys_that_need_thought_come_out_right(
+    tmp_path: Path, changes: dict[str, Any], path: str, value: Any
+) -> None:
+    found: Any = convert(tmp_path, **changes).recipe.training
+    for part in path.split("."):
+        found = getattr(found, part)
+    assert found == value
+
+
+def test_pretraining_jobs_read_plain_text(tmp_path: Path) -> None:
+    info = {"c4": {"file_name": "c4.jsonl", "columns": {"prompt": "text"}}}
+    recipe = convert(tmp_path, info, stage="pt", dataset="c4").recipe
+    assert recipe.stage.kind == "pt"
+    assert (recipe.data.train[0].format, recipe.data.train[0].prompt_field) == ("text", "text")
+
+
+def test_the_written_recipe_loads_to_the_same_recipe(tmp_path: Path) -> None:
+    conversion = convert(tmp_path, surprise="a\nb: c # d")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(conversion.yaml, encoding="utf-8")
+    assert load_recipe(path) == conversion.recipe
+    assert "#   template: qwen3" in conversion.yaml
+
+
+def test_json_jobs_are_read_too(tmp_path: Path) -> None:
+    convert(tmp_path)
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps(JOB), encoding="utf-8")
+    assert convert_llamafactory(path).recipe.training.batch_size == 16
+    path.write_text('{\n "a": }', encoding="utf-8")
+    with pytest.raises(RecipeError, match="line 2"):
+        convert_llamafactory(path)
+
+
+def test_without_dataset_info_names_are_taken_as_files(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("model_name_or_path: m\ndataset: a.json, named\n", encoding="utf-8")
+    names = [source.dataset for source in convert_llamafactory(path).recipe.data.train]
+    assert Path(names[0]).name == "a.json"
+    assert names[1] == "named"
+
+
+def test_the_command_writes_the_recipe_and_never_overwrites(tmp_path: Path) -> None:
+    convert(tmp_path)
+    out = tmp_path / "recipe.yaml"
+    job = str(tmp_path / "job.yaml")
+    done = CliRunner().invoke(app, ["llamafactory", job, "--out", str(out)])
+    assert done.exit_code == 0
+    assert load_recipe(out).training.batch_size == 16
+    for key in JOB:
+        assert f"{key}: " in done.stdout
+    again = CliRunner().invoke(app, ["llamafactory", job, "--out", str(out)])
+    assert isinstance(again.exception, RecipeError)
+    printed = CliRunner().invoke(app, ["llamafactory", job, "--json"])
+    assert {entry["key"] for entry in json.loads(printed.stdout)["keys"]} >= JOB.keys()
