@@ -75,7 +75,14 @@ def test_loss_and_every_gradient_are_those_of_transformers(
     model = plain(family, ADAPTERS[adapter], **changes)
     expected_loss, expected = reference(model, table, ROWS)
     assert loss == pytest.approx(expected_loss, rel=1e-6)
-    assert_close(gradients, expected, 1e-5)
+    # The truth is transformers in float64. Where a key is close to zero, its norm enlarges every
+    # rounding before it: there, ours may be as far from the truth as transformers in float32 is.
+    _, exact = reference(model.double(), table, ROWS)
+    for name, value in exact.items():
+        scale = max(float(value.abs().max()), 1e-3)
+        theirs = float((expected[name] - value).abs().max()) / scale
+        error = float((gradients[name] - value).abs().max()) / scale
+        assert error < max(1e-5, 3 * theirs), f"{name}: {error:.1e}, transformers {theirs:.1e}"
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
