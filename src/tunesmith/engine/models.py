@@ -222,6 +222,23 @@ def context_length(config: PretrainedConfig) -> int | None:
     return None
 
 
+def exact_context(config: PretrainedConfig) -> int | None:
+    """Longest row whose rotary frequencies do not depend on the other rows of its micro-batch.
+
+    `longrope` and `dynamic` choose the frequencies of all rows by the longest one, once it is
+    longer than the original context (transformers' modeling_rope_utils). None: no such limit.
+    """
+    text = config.get_text_config()
+    parameters = getattr(text, "rope_parameters", None) or {}
+    each = [parameters, *(p for p in parameters.values() if isinstance(p, dict))]
+    limits = [
+        int(p.get("original_max_position_embeddings") or text.max_position_embeddings)
+        for p in each
+        if p.get("rope_type") in ("longrope", "dynamic")
+    ]
+    return min(limits, default=None)
+
+
 def decide_dtype(
     requested: str, device: torch.device | str, on_warning: OnWarning | None = None
 ) -> torch.dtype:

@@ -35,13 +35,14 @@ from tunesmith.engine.models import (
     cache_directory,
     context_length,
     decide_dtype,
+    exact_context,
     load_config,
     load_model,
     load_tokenizer_files,
     resolve_base,
 )
 from tunesmith.engine.reporter import Reporter
-from tunesmith.errors import RunDirError, RunFailed
+from tunesmith.errors import DataError, RunDirError, RunFailed
 from tunesmith.recipe import Notice, Recipe, data_notices
 from tunesmith.runs import RunDir, write_atomically
 
@@ -87,6 +88,7 @@ def read_rows(
         max_context=context_length(base.config),
         on_progress=lambda what, done, total: reporter.progress("tokenise", done, total, what),
     )
+    require_exact_rows(prepared, base.config)
     run.data_dir.mkdir(parents=True, exist_ok=True)
     path = run.data_dir / "report.json"
     if path.is_file():
@@ -105,6 +107,21 @@ def read_rows(
     report = {**prepared.report, "fingerprint": prepared.fingerprint}
     write_atomically(path, orjson.dumps(report, option=orjson.OPT_INDENT_2))
     return prepared
+
+
+def require_exact_rows(prepared: Prepared, config: Any) -> None:
+    """Refuse rows whose loss would depend on which other rows share their micro-batch."""
+    limit = exact_context(config)
+    tables = [prepared.train, *([prepared.validation] if prepared.validation else [])]
+    longest = max(int(table.lengths.max(initial=0)) for table in tables)
+    if limit is not None and longest > limit:
+        raise DataError(
+            f"The longest row has {longest:,} tokens. Beyond its original context of {limit:,}, "
+            "this model scales the positions of all rows that are computed together by the longest "
+            "of them, so the result would depend on the size of the micro-batch.",
+            hint=f"Set data.max_length to at most {limit}.",
+            code="row_beyond_exact_context",
+        )
 
 
 def _notices(recipe: Recipe, base: Base, prepared: Prepared) -> list[Notice]:

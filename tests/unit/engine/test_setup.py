@@ -1,0 +1,48 @@
+"""What is refused before a training starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.unit.engine.conftest import tiny_config
+
+from tunesmith.data.prepare import Prepared
+from tunesmith.engine.models import exact_context
+from tunesmith.engine.setup import require_exact_rows
+from tunesmith.errors import DataError
+
+DYNAMIC = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+LONG = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "short_factor": [1.0] * 4,
+    "long_factor": [2.0] * 4,
+    "original_max_position_embeddings": 64,
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "rope", "limit"),
+    [("llama", None, None), ("llama", DYNAMIC, 512), ("phi3", LONG, 64)],
+)
+def test_rows_beyond_the_original_context_are_refused_where_neighbours_would_change_them(
+    table_of: Callable[..., Any], family: str, rope: dict[str, Any] | None, limit: int | None
+) -> None:
+    changes: dict[str, Any] = {} if rope is None else {"rope_parameters": rope}
+    if family == "phi3":
+        changes["original_max_position_embeddings"] = 64
+    config = tiny_config(family, **changes)
+    assert exact_context(config) == limit
+    allowed = limit or 2000
+
+    def prepared(longest: int) -> Prepared:
+        table = table_of([5, longest])
+        return Prepared(table, np.arange(2), None, {}, "", [])
+
+    require_exact_rows(prepared(allowed), config)
+    if limit is not None:
+        with pytest.raises(DataError, match=f"The longest row has {limit + 1} tokens"):
+            require_exact_rows(prepared(limit + 1), config)
