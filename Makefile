@@ -11,7 +11,7 @@ help:
 	@echo "make test     all tests"
 	@echo "make gpu      tests that need a CUDA device"
 	@echo "make check    format, lint, types, import contracts, documents in step with the code"
-	@echo "make bench    speed and memory beside two peers (installs them into .venv-peers; an hour)"
+	@echo "make bench    speed and memory beside two peers (installs them; two hours, with OPTIONS=--quick twenty minutes)"
 	@echo "make starter  build the starter model again from its corpus (half an hour)"
 	@echo "make docs     write the generated parts of docs/ again"
 
@@ -43,7 +43,7 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/tokenise.py
 	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/training.py $(OPTIONS)
 
 starter: $(READY)
 	$(BIN)/python tools/starter/make_starter.py

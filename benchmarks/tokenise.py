@@ -1,6 +1,8 @@
 """Rendering and tokenising against their limits, side by side in one run.
 
-    python benchmarks/tokenise.py TOKENIZER_FOLDER DATASET [--repeats 5]
+    python benchmarks/tokenise.py [TOKENIZER_FOLDER DATASET] [--repeats 5]
+
+Without a folder and a dataset, those of the llama job of training.py.
 
     render     ours (text and mask of a row) against transformers' `apply_chat_template` (text only)
     tokenise   ours (text to ids and targets) against raw `tokenizers.encode_batch`, same text
@@ -19,6 +21,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from harness.jobs import Places
+from training import SHARED
 from transformers import AutoTokenizer
 
 from tunesmith.data.conversation import Conversation
@@ -64,8 +68,9 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("tokenizer", type=Path)
-    parser.add_argument("dataset", type=Path)
+    places = Places(SHARED, Path(), Path())
+    parser.add_argument("tokenizer", type=Path, nargs="?", default=places.tokenizer("llama-8m"))
+    parser.add_argument("dataset", type=Path, nargs="?", default=places.dataset)
     parser.add_argument("--repeats", type=int, default=5)
     return parser.parse_args()
 
