@@ -21,10 +21,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from harness.jobs import Places
-from training import SHARED
 from transformers import AutoTokenizer
 
+from harness.jobs import Places
+from training import SHARED
 from tunesmith.data.conversation import Conversation
 from tunesmith.data.formats import find_layout
 from tunesmith.data.readers import read_rows
