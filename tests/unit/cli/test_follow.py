@@ -4,11 +4,9 @@ real signals, the real event stream.
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -27,6 +25,11 @@ run = RunDir(Path(sys.argv[1]))
 events = EventWriter(run, next_attempt(run))
 events.emit("started", name="x", attempt=1)
 """
+
+
+def _ask_to_stop(name: str) -> str:
+    """The end of a program that has the one who follows it interrupted once it is ready for it."""
+    return f"os.kill(os.getppid(), signal.{name})\ntime.sleep(60)\n"
 
 
 class _Recorder(Display):
@@ -122,16 +125,13 @@ def test_an_engine_that_cannot_start_shows_the_end_of_its_own_log(run: RunDir) -
 
 def test_the_first_interrupt_pauses_with_a_checkpoint(run: RunDir) -> None:
     """FAULTS row 28."""
-    timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
     outcome, display = _train(
         run,
         "def pause(*_):\n"
         "    assert read_control(run).intent == 'pause'\n"
         "    events.emit('paused', step=7)\n"
         "    sys.exit(75)\n"
-        "signal.signal(signal.SIGTERM, pause)\n"
-        "time.sleep(60)\n",
+        "signal.signal(signal.SIGTERM, pause)\n" + _ask_to_stop("SIGINT"),
     )
     assert (outcome.status, outcome.exit_code) == ("paused", PAUSED)
     assert outcome.state.end["step"] == 7
@@ -142,16 +142,17 @@ def test_the_first_interrupt_pauses_with_a_checkpoint(run: RunDir) -> None:
 
 
 def test_an_engine_that_is_still_starting_can_be_paused_too(run: RunDir) -> None:
-    timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.start()
-    outcome, _ = _train(run, "time.sleep(60)")
+    outcome, _ = _train(run, _ask_to_stop("SIGTERM"))
     assert (outcome.status, outcome.exit_code) == ("paused", PAUSED)
 
 
 def test_the_second_interrupt_ends_an_engine_that_does_not_listen(run: RunDir) -> None:
-    for seconds in (1.5, 2.0):
-        threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
-    outcome, display = _train(run, "signal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(60)")
+    outcome, display = _train(
+        run,
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "os.kill(os.getppid(), signal.SIGINT)\n"
+        "time.sleep(0.3)\n" + _ask_to_stop("SIGINT"),
+    )
     assert outcome.exit_code == 1
     assert "killed by SIGKILL" in outcome.message
     assert any("Ending at once" in note for note in display.notes)
