@@ -11,7 +11,7 @@ help:
 	@echo "make test     all tests"
 	@echo "make gpu      tests that need a CUDA device"
 	@echo "make check    format, lint, types, import contracts, documents in step with the code"
-	@echo "make bench    speed and memory beside two peers (installs them; two hours, with OPTIONS=--quick twenty minutes)"
+	@echo "make bench    speed and memory beside two peers (some two hours; twenty minutes with OPTIONS=--quick)"
 	@echo "make starter  build the starter model again from its corpus (half an hour)"
 	@echo "make docs     write the generated parts of docs/ again"
 

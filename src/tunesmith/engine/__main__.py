@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tunesmith.errors import TunesmithError
 
-# Threads that wait spin for some microseconds and then sleep. Spinning on makes training several
+# Threads that wait spin for a moment and then sleep. Spinning on makes training several
 # times slower beside other work on the machine; sleeping at once costs a fifth of the speed, as the
 # next product comes before a thread is awake again. OpenMP reads this when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
