@@ -287,10 +287,16 @@ def test_doctor_tells_devices_and_versions(capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_control_c_ends_the_answer_and_then_the_chat(tiny_model_dir: TinyModel) -> None:
+def test_control_c_ends_the_answer_and_then_the_chat(
+    tiny_model_dir: TinyModel, copy_of: Callable[[Path], Path]
+) -> None:
+    model = copy_of(tiny_model_dir("olmo2"))
+    config = json.loads((model / "config.json").read_text())
+    config["max_position_embeddings"] = 200_000  # so that no answer ends by itself meanwhile
+    (model / "config.json").write_text(json.dumps(config))
     command = [sys.executable, "-m", "tunesmith.engine", "chat", "--max-tokens=100000"]
     process = subprocess.Popen(
-        [*command, "--device=cpu", "--", str(tiny_model_dir("olmo2"))],
+        [*command, "--temperature=0", "--device=cpu", "--", str(model)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -303,9 +309,15 @@ def test_control_c_ends_the_answer_and_then_the_chat(tiny_model_dir: TinyModel) 
     process.stdin.write(b"Hello\n")
     process.stdin.flush()
     assert process.stdout.read(20)  # the answer has begun
-    process.stdin.write(b"Hello again\n")
+    process.send_signal(signal.SIGINT)
+    process.stdin.write(b"/help\n")
     process.stdin.flush()
-    while process.poll() is None:  # an impatient user: in an answer, at the prompt, while leaving
+    said = b""
+    while chat.HELP.encode() not in said:  # the answer has ended, the chat has not
+        line = process.stdout.readline()
+        assert line, "the chat has ended"
+        said += line
+    while process.poll() is None:  # an impatient user: at the prompt, and while leaving
         process.send_signal(signal.SIGINT)
         time.sleep(0.02)
     _, errors = process.communicate()
