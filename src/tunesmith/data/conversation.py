@@ -1,4 +1,4 @@
-"""What a row says, before any template: a conversation or a plain text."""
+"""What a row says, before any template: a conversation, a plain text, or a judgement on answers."""
 
 from __future__ import annotations
 
@@ -72,4 +72,24 @@ class Text:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class PreferencePair:
+    """Two answers to the same turns, the better one first. Kept for the preference stages."""
+
+    messages: tuple[Message, ...]
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnpairedPreference:
+    """A conversation whose last answer somebody found good or bad."""
+
+    messages: tuple[Message, ...]
+    desirable: bool
+    tools: tuple[Mapping[str, Any], ...] = ()
+
+
 Record = Conversation | Text
+StoredRecord = Conversation | Text | PreferencePair | UnpairedPreference
