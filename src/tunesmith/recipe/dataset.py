@@ -53,6 +53,87 @@ class Dataset(Section):
         "系统提示所在的列。留空则按常见列名自动识别。",
         aliases="columns.system",
     )
+    context_field: str | None = field(
+        None,
+        "Column put under the question. Empty: `input` of alpaca rows.",
+        "接在问题下面的补充内容所在的列。留空时为 alpaca 数据的 `input`。",
+        aliases="columns.query",
+    )
+    messages_field: str | None = field(
+        None,
+        "Column that holds a whole dialogue as a list of turns. Empty: detected from usual names.",
+        "以列表形式保存整段对话的列。留空则按常见列名自动识别。",
+        aliases="columns.messages",
+    )
+    tools_field: str | None = field(
+        None,
+        "Column that describes the tools that the model may call. Empty: `tools` or `functions` "
+        "beside a dialogue.",
+        "描述模型可调用工具的列。留空时使用对话旁的 `tools` 或 `functions`。",
+        aliases="columns.tools",
+    )
+    chosen_field: str | None = field(
+        None,
+        "Column that holds the better of two answers. Empty: detected from usual names where the "
+        "rows have no other answer.",
+        "两个答案中较好的一个所在的列。留空则在数据没有其他答案时按常见列名自动识别。",
+        aliases="columns.chosen",
+    )
+    rejected_field: str | None = field(
+        None,
+        "Column that holds the worse of two answers. Empty: detected with `chosen_field`.",
+        "两个答案中较差的一个所在的列。留空则与 `chosen_field` 一起识别。",
+        aliases="columns.rejected",
+    )
+    label_field: str | None = field(
+        None,
+        "Column that says whether the answer is good (true) or bad (false). Empty: `label` or "
+        "`kto_tag`, where it holds true and false.",
+        "标记答案好（true）坏（false）的列。留空时使用值为 true 和 false 的 `label` 或 `kto_tag`。",
+        aliases="columns.kto_tag kto_tag",
+    )
+    role_tag: str | None = field(
+        None,
+        "Key of a turn that names its speaker. Empty: `role` or `from`.",
+        "对话轮次中表示说话人的键。留空为 `role` 或 `from`。",
+        aliases="tags.role_tag",
+    )
+    content_tag: str | None = field(
+        None,
+        "Key of a turn that holds its words. Empty: `content` or `value`.",
+        "对话轮次中保存内容的键。留空为 `content` 或 `value`。",
+        aliases="tags.content_tag",
+    )
+    user_tag: str | None = field(
+        None,
+        "Another name of the user as speaker; usual names are known.",
+        "说话人“用户”的其他名称；常见名称已内置。",
+        aliases="tags.user_tag",
+    )
+    assistant_tag: str | None = field(
+        None,
+        "Another name of the assistant as speaker; usual names are known.",
+        "说话人“助手”的其他名称；常见名称已内置。",
+        aliases="tags.assistant_tag",
+    )
+    system_tag: str | None = field(
+        None,
+        "Another name of the system message's speaker; usual names are known.",
+        "系统提示的其他说话人名称；常见名称已内置。",
+        aliases="tags.system_tag",
+    )
+    function_tag: str | None = field(
+        None,
+        "Another name of the speaker of turns that are tool calls; usual names are known.",
+        "工具调用轮次的其他说话人名称；常见名称已内置。",
+        aliases="tags.function_tag",
+    )
+    observation_tag: str | None = field(
+        None,
+        "Another name of the speaker of tool results; usual names are known.",
+        "工具返回结果的其他说话人名称；常见名称已内置。",
+        aliases="tags.observation_tag",
+    )
     max_samples: int | None = field(
         None,
         "At most this many rows of the dataset. Good for a quick try; rows beyond it are counted, "
