@@ -195,23 +195,37 @@ def _line_of(out: Assembled, path: str) -> str:
 
 
 def _deal_out(out: Assembled) -> None:
-    """Give every dataset the values that were written for all of them; its own ones win."""
+    """Give every dataset and split the values written for all of them; its own ones win."""
+    used: set[str] = set()
     for placed in out.shared:
-        path = placed.given.path
-        targets = [path]
-        if ".*." in path:
-            targets = [path.replace("*", str(index)) for index in range(out.sources)]
-        elif path.removeprefix("data.validation.") not in _validation_fields(out):
-            targets = []
-        for target in targets:
+        for target in _targets(placed.given.path, out):
+            used.add(placed.given.where())
             known = out.values.get(target)
             if known is None or known.layer < placed.layer or known.given.soft:
                 given = replace(placed.given, path=target, soft=True)
                 out.values[target] = Placed(given, placed.layer)
+    written = {placed.given.where(): placed for placed in out.shared if placed.layer >= USER}
+    for where, placed in written.items():
+        path = placed.given.path
+        if where not in used and ".*." not in path:
+            section = path.rpartition(".")[0]
+            message = (
+                f"{where} is not used: {section}.kind is {show(out.value(f'{section}.kind'))}."
+            )
+            out.notices.append(Notice("value_not_used", message, path=path))
 
 
-def _validation_fields(out: Assembled) -> frozenset[str]:
-    return variants()["data.validation"].get(str(out.value("data.validation.kind")), frozenset())
+def _targets(path: str, out: Assembled) -> list[str]:
+    """Where a value for all datasets and splits applies."""
+    if ".*." in path:
+        return [path.replace("*", str(index)) for index in range(out.sources)]
+    section, _, leaf = path.rpartition(".")
+    return [path] if leaf in _fields_of_kind(section, out) else []
+
+
+def _fields_of_kind(section: str, out: Assembled) -> frozenset[str]:
+    """The fields of data.validation or data.test as it was decided."""
+    return variants()[section].get(str(out.value(f"{section}.kind")), frozenset())
 
 
 def _batch_size(out: Assembled, devices: int) -> None:

@@ -16,9 +16,11 @@ class Dataset(Section):
 
     dataset: str = required(
         "A file (jsonl, json, csv, xlsx, parquet, txt), relative to the recipe, or the name of a "
-        "dataset.",
+        "dataset. `builtin:general` (general questions and answers) and `builtin:shop` (customer "
+        "service) ship with tunesmith, in English and Chinese.",
         "数据文件（jsonl、json、csv、xlsx、parquet、txt），路径相对于配方文件；也可以是数据集名"
-        "称。",
+        "称。`builtin:general`（通用问答）和 `builtin:shop`（网店客服）随 tunesmith 附带，中英双"
+        "语。",
         aliases="file_name path file",
         min_length=1,
     )
@@ -160,6 +162,26 @@ class DataSource(Dataset):
         ge=0.01,
         le=10,
     )
+    share: float | None = field(
+        None,
+        "Percent of the mixture that this dataset makes up, instead of a sampling rate. All "
+        "datasets have one, 100 together; rows of all datasets together set the size, so small "
+        "ones are repeated and large ones thinned out.",
+        "该数据集在混合数据中所占的百分比，用来代替采样率。所有数据集都要填写，合计 100；总行数等"
+        "于各数据集行数之和，因此小数据集会重复，大数据集会减少。",
+        aliases="配比 数据配比 混合比例 mix_ratio",
+        unit="percent",
+        gt=0,
+        le=100,
+    )
+    role: Literal["user", "general"] = field(
+        "user",
+        "`user` is what the model shall learn. `general` keeps its general skills: as many of its "
+        "rows are drawn as data.general_ratio says.",
+        "`user` 为要学习的业务数据；`general` 为通用语料，用于保持通用能力，抽取行数由 "
+        "data.general_ratio 决定。",
+        aliases="数据角色",
+    )
 
 
 class Split(Section):
@@ -179,7 +201,7 @@ class Split(Section):
         "Share of the training rows held out for validation, at random; 0.1 recommended. More "
         "gives a steadier measurement and leaves less to learn from.",
         "从训练数据中随机拆出的验证比例，建议 0.1。比例越大评估越稳定，可训练的数据越少。",
-        aliases="val_size validation_fraction 从训练数据拆分 拆分",
+        aliases="val_size validation_fraction 从训练数据拆分 拆分 fraction",
         unit="ratio",
         ge=0.01,
         le=0.5,
@@ -189,10 +211,25 @@ class Split(Section):
         "At most this many validation rows: at random from a split, the first ones of a dataset. "
         "More rows make each evaluation slower.",
         "验证数据的最大行数：拆分时随机选取，使用数据集时取前若干行。行数越多，每次评估越慢。",
-        aliases="max_eval_samples validation_max_rows",
+        aliases="max_eval_samples validation_max_rows max_rows",
         unit="rows",
         changes="result",
         ge=1,
+    )
+    stratify_by: str | None = field(
+        None,
+        "Column whose values are held out in proportion, such as a label: each value with two "
+        "rows or more gives at least one where there is room. Empty: at random.",
+        "按该列的取值等比例拆分（如类别标签）：名额足够时，每个至少有两行的取值至少拆出一行。留空"
+        "则完全随机。",
+        aliases="stratify 分层字段",
+    )
+    group_by: str | None = field(
+        None,
+        "Column whose rows of one value stay together, such as a customer or a document: no value "
+        "is in training and held out. Empty: each row by itself.",
+        "按该列分组（如客户、文档）：同一取值的数据不会既用于训练又被拆出。留空则逐行拆分。",
+        aliases="group 分组字段",
     )
 
 
@@ -225,6 +262,80 @@ class NoValidation(Section):
 Validation = Annotated[Split | NamedValidation | NoValidation, Field(discriminator="kind")]
 
 
+class NoTest(Section):
+    """No test rows: quality is judged on validation rows, or on a dataset named later."""
+
+    kind: Literal["none"] = field(
+        "none",
+        "Where test rows come from: `split` off the training data, a `dataset` of its own, or "
+        "`none`. The training never looks at them, not even to choose its best step, so they tell "
+        "how good the result is.",
+        "测试数据的来源：`split` 从训练数据拆分，`dataset` 使用单独的数据集，`none` 不设测试集。"
+        "训练全程（包括挑选最佳步数）都不使用测试数据，因此能反映真实效果。",
+        aliases="test_kind 测试集",
+    )
+
+
+class TestSplit(Section):
+    """Test rows are taken from the training data at random, before the validation rows."""
+
+    __test__ = False  # no test of pytest's
+
+    kind: Literal["split"] = "split"
+    fraction: float = field(
+        0.1,
+        "Share of the training rows set apart for the test, at random.",
+        "从训练数据中随机拆出的测试比例。",
+        aliases="test_size test_fraction",
+        unit="ratio",
+        ge=0.01,
+        le=0.5,
+    )
+    max_rows: int = field(
+        1000,
+        "At most this many test rows: at random from a split, the first ones of a dataset.",
+        "测试数据的最大行数：拆分时随机选取，使用数据集时取前若干行。",
+        aliases="max_eval_samples test_max_rows",
+        unit="rows",
+        ge=1,
+    )
+    stratify_by: str | None = field(
+        None,
+        "Column whose values are put into the test in proportion, such as a label.",
+        "按该列的取值等比例拆分测试集（如类别标签）。",
+        aliases="stratify 分层字段",
+    )
+    group_by: str | None = field(
+        None,
+        "Column whose rows of one value stay together, such as a customer or a document: no value "
+        "is both in the test and outside of it.",
+        "按该列分组（如客户、文档）：同一取值的数据不会既在测试集内又在测试集外。",
+        aliases="group 分组字段",
+    )
+
+
+class NamedTest(Dataset):
+    """Test rows are the first ones of a dataset of their own."""
+
+    kind: Literal["dataset"] = "dataset"
+    dataset: str = required(
+        "A file, or the name of a dataset, to test on.",
+        "用于测试的数据文件或数据集名称。",
+        aliases="test_dataset test_file",
+        min_length=1,
+    )
+    max_rows: int = field(
+        1000,
+        "At most this many test rows: the first ones of the dataset.",
+        "测试数据的最大行数：取数据集的前若干行。",
+        unit="rows",
+        ge=1,
+    )
+
+
+Test = Annotated[TestSplit | NamedTest | NoTest, Field(discriminator="kind")]
+
+
 class Data(Section):
     """Rows to learn from, rows to check with, and how they become text."""
 
@@ -239,6 +350,23 @@ class Data(Section):
         Split,
         "Rows held out to measure the model while it learns.",
         "训练过程中用于评估模型的数据。",
+    )
+    test: Test = section(
+        NoTest,
+        "Rows set apart to judge the result with.",
+        "留出用于评判最终效果的数据。",
+    )
+    general_ratio: float = field(
+        0.2,
+        "General rows drawn for each user row: 0.2 is general : user = 1 : 5. Without replacement "
+        "where the general datasets are large enough, else in whole passes, 10 at most. Takes "
+        "effect where a dataset has `role: general`.",
+        "每条业务数据搭配的通用数据条数：0.2 即 通用:业务 = 1:5。通用数据足够多时不重复抽取，否则"
+        "整轮重复，最多 10 轮。仅当存在 `role: general` 的数据集时生效。",
+        aliases="通用语料配比 general_to_user",
+        unit="ratio",
+        ge=0.01,
+        le=10,
     )
     max_length: int = field(
         1024,

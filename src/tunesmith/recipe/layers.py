@@ -35,6 +35,7 @@ _SHORTHAND = {
     "stage": "kind",
     "data": "train",
     "data.validation": "kind",
+    "data.test": "kind",
     "training.schedule": "kind",
     "training.optimizer": "kind",
 }
@@ -140,7 +141,7 @@ class _Reader:
 
     def _shorthand(self, path: str, name: str, value: Any, key: Key) -> None:
         field_name = _SHORTHAND.get(path)
-        if path == "data.validation" and value is False:
+        if path in ("data.validation", "data.test") and value is False:
             value = "none"  # YAML reads `validation: no` as false
         if field_name is None:
             inside = ", ".join(sections()[path])
@@ -191,7 +192,7 @@ class _Reader:
                 self._leaf(f"{path}.dataset", "dataset", item, item_key)
 
 
-# Written outside a dataset, these hold for every one of them.
+# Written outside a dataset or a split, these hold for every one of them.
 _SHARED_BY_DATASETS = (
     ".format",
     ".prompt_field",
@@ -212,6 +213,9 @@ _SHARED_BY_DATASETS = (
     ".function_tag",
     ".observation_tag",
     ".max_samples",
+    ".max_rows",
+    ".stratify_by",
+    ".group_by",
 )
 
 

@@ -252,6 +252,7 @@ _PLACEHOLDERS: dict[str, Any] = {
     "data.train": [{"dataset": "data.jsonl"}],
     "data.train.*.dataset": "data.jsonl",
     "data.validation.dataset": "validation.jsonl",
+    "data.test.dataset": "test.jsonl",
 }
 
 

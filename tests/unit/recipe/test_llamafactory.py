@@ -109,6 +109,8 @@ def test_the_recipe_trains_what_the_job_trained(tmp_path: Path) -> None:
         "kind": "split",
         "fraction": 0.1,
         "max_rows": 100,
+        "stratify_by": None,
+        "group_by": None,
     }
 
 

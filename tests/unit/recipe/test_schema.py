@@ -63,6 +63,8 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "kind": "split",
         "fraction": 0.1,
         "max_rows": 100,
+        "stratify_by": None,
+        "group_by": None,
     }
 
 
