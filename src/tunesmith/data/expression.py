@@ -1,0 +1,172 @@
+"""Conditions on rows, as people write them: `answer_length > 20 and "refund" in question`.
+
+A small part of Python's expressions, read by Python's own parser and evaluated here: nothing that
+is not listed below can be reached, so a condition may come from anyone.
+
+    names       id line file kind text question answer turns length question_length answer_length
+                language, and any column beside the record
+    operators   and or not  == != < <= > >=  in, not in  + - * / %  [ ] lists, constants
+    functions   len lower upper strip startswith endswith contains matches
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any
+
+from tunesmith.errors import InputError
+
+Values = Mapping[str, Any]
+Evaluate = Callable[[Values], Any]
+NAMES = (
+    *("id", "line", "file", "kind", "text", "question", "answer", "turns"),
+    *("length", "question_length", "answer_length", "language"),
+)
+_MAX_LENGTH = 10_000  # characters of a condition
+
+_BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Mod: operator.mod,
+}
+_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.In: lambda left, right: left in right,
+    ast.NotIn: lambda left, right: left not in right,
+}
+
+
+@lru_cache(256)
+def _pattern(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+_FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
+    "len": (1, len),
+    "lower": (1, lambda text: str(text).lower()),
+    "upper": (1, lambda text: str(text).upper()),
+    "strip": (1, lambda text: str(text).strip()),
+    "startswith": (2, lambda text, start: str(text).startswith(start)),
+    "endswith": (2, lambda text, end: str(text).endswith(end)),
+    "contains": (2, lambda text, part: str(part).lower() in str(text).lower()),
+    "matches": (2, lambda text, pattern: _pattern(pattern).search(str(text)) is not None),
+}
+
+
+class Condition:
+    """A condition that rows meet or not."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        if len(source) > _MAX_LENGTH:
+            raise InputError(f"A condition has at most {_MAX_LENGTH} characters.")
+        try:
+            tree = ast.parse(source.strip(), mode="eval")
+            self._evaluate = _compiled(tree.body, source)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise _refused(source, getattr(error, "msg", None) or str(error)) from error
+
+    def __call__(self, values: Values) -> bool:
+        """Whether the row meets it; InputError names a column that no row has."""
+        try:
+            return bool(self._evaluate(values))
+        except KeyError as error:
+            raise _unknown_name(self.source, str(error.args[0]), values) from error
+        except (TypeError, ArithmeticError, re.error) as error:
+            raise _refused(self.source, f"row {values.get('id', '?')}: {error}") from error
+
+
+def _compiled(node: ast.expr, source: str) -> Evaluate:
+    match node:
+        case ast.Constant(value=str() | int() | float() | bool() | None as value):
+            return lambda _: value
+        case ast.Name(id=name):
+            return lambda values: values[name]
+        case ast.List(elts=parts) | ast.Tuple(elts=parts):
+            made = [_compiled(part, source) for part in parts]
+            return lambda values: [each(values) for each in made]
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            inner = _compiled(operand, source)
+            return lambda values: not inner(values)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            inner = _compiled(operand, source)
+            return lambda values: -inner(values)
+        case ast.BoolOp(op=kind, values=parts):
+            return _all_or_any(isinstance(kind, ast.And), [_compiled(p, source) for p in parts])
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+            apply, one, two = _BINARY[type(op)], _compiled(left, source), _compiled(right, source)
+            return lambda values: _bounded(apply, one(values), two(values))
+        case ast.Compare(left=left, ops=ops, comparators=others):
+            if all(type(op) in _COMPARE for op in ops):
+                parts = [_compiled(part, source) for part in (left, *others)]
+                return _comparison(parts, [_COMPARE[type(op)] for op in ops])
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
+            return _call(name, [_compiled(part, source) for part in arguments])
+        case _:
+            pass
+    raise ValueError(f"`{ast.get_source_segment(source.strip(), node)}` is not possible here")
+
+
+def _all_or_any(every: bool, parts: list[Evaluate]) -> Evaluate:
+    if every:
+        return lambda values: all(part(values) for part in parts)
+    return lambda values: any(part(values) for part in parts)
+
+
+def _comparison(parts: list[Evaluate], compare: list[Callable[[Any, Any], Any]]) -> Evaluate:
+    def evaluate(values: Values) -> bool:
+        left = parts[0](values)
+        for apply, part in zip(compare, parts[1:], strict=True):
+            right = part(values)
+            if not apply(left, right):
+                return False
+            left = right
+        return True
+
+    return evaluate
+
+
+def _bounded(apply: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
+    """Numbers with numbers, texts with texts: `"x" * 10**9` would fill the memory."""
+    if apply is not operator.add and not all(isinstance(v, int | float) for v in (left, right)):
+        raise TypeError("- * / and % take numbers")
+    return apply(left, right)
+
+
+def _call(name: str, arguments: list[Evaluate]) -> Evaluate:
+    if name not in _FUNCTIONS:
+        raise ValueError(f"there is no function {name}; known: {', '.join(_FUNCTIONS)}")
+    takes, function = _FUNCTIONS[name]
+    if len(arguments) != takes:
+        raise ValueError(f"{name} takes {takes} values")
+    return lambda values: function(*[argument(values) for argument in arguments])
+
+
+def _refused(source: str, reason: str) -> InputError:
+    return InputError(
+        f"The condition `{source}` cannot be used: {reason}.",
+        hint='Such as: answer_length > 20 and not contains(question, "test")',
+        code="bad_condition",
+    )
+
+
+def _unknown_name(source: str, name: str, values: Values) -> InputError:
+    near = get_close_matches(name, list(values), n=1)
+    guess = f"Did you mean '{near[0]}'? " if near else ""
+    return InputError(
+        f"The condition `{source}` names '{name}'; row {values.get('id', '?')} has no such value.",
+        hint=f"{guess}Names: {', '.join(values)}.",
+        code="bad_condition",
+    )

@@ -1,0 +1,239 @@
+"""Names and versions of the datasets in the data directory.
+
+    DATA_DIR/datasets/
+      shop/
+        about.json      description, tags, licence, language, role; may change at any time
+        0001/ 0002/     published versions (version.py)
+        draft-...       a version in the making
+
+A dataset is written `shop` (its newest version) or `shop@2`. Two processes that publish at once get
+two numbers: the second rename onto a taken number fails and takes the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, Literal
+
+import orjson
+
+from tunesmith.data.store.version import MANIFEST, Draft, Version
+from tunesmith.errors import DataError
+
+Role = Literal["user", "general"]
+_ABOUT = "about.json"
+_NAME = re.compile(r"[^\W_][\w.-]{0,99}")
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(1, 10))}
+_STALE_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A dataset and, where it is written, one of its versions."""
+
+    name: str
+    version: int | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.version is None else f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True)
+class DatasetAbout:
+    """What people say about a dataset; no part of any version."""
+
+    name: str
+    created: str
+    description: str = ""
+    tags: list[str] = field(default_factory=list[str])
+    licence: str = ""
+    language: str = ""
+    role: Role = "user"
+    last_version: int = 0  # of all that were published, deleted ones too: no number comes twice
+
+
+def data_directory() -> Path:
+    """Where tunesmith keeps its own files: TUNESMITH_DATA_DIR, or ~/.tunesmith."""
+    return Path(os.environ.get("TUNESMITH_DATA_DIR") or "~/.tunesmith").expanduser()
+
+
+def parse_reference(text: str) -> Reference | None:
+    """`name` or `name@3`; None for what cannot be a dataset's name, such as a path."""
+    name, at, version = text.partition("@")
+    if not is_name(name) or (at and not version.isdecimal()):
+        return None
+    return Reference(name, int(version) if at else None)
+
+
+def is_name(name: str) -> bool:
+    """Letters and digits of any script, with `_`, `-` and `.` inside; 100 characters at most."""
+    plain = unicodedata.normalize("NFC", name) == name
+    return bool(plain and _NAME.fullmatch(name)) and name.split(".")[0].lower() not in _RESERVED
+
+
+class Catalog:
+    """All datasets below one data directory."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = (root or data_directory()) / "datasets"
+
+    def names(self) -> list[str]:
+        """Datasets that have a published version, by name."""
+        if not self.root.is_dir():
+            return []
+        return sorted(
+            d.name for d in self.root.iterdir() if is_name(d.name) and self.versions(d.name)
+        )
+
+    def versions(self, name: str) -> list[int]:
+        """Numbers of the published versions, oldest first."""
+        folder = self.root / name
+        if not is_name(name) or not folder.is_dir():
+            return []
+        return sorted(
+            int(v.name) for v in folder.iterdir() if v.name.isdecimal() and (v / MANIFEST).is_file()
+        )
+
+    def open(self, reference: Reference | str) -> Version:
+        """A version, the newest where none is named; DataError lists what there is."""
+        wanted = parse_reference(reference) if isinstance(reference, str) else reference
+        versions = self.versions(wanted.name) if wanted else []
+        if wanted is None or not versions:
+            raise self._unknown(str(reference))
+        number = versions[-1] if wanted.version is None else wanted.version
+        if number not in versions:
+            raise DataError(
+                f"Dataset {wanted.name} has no version {number}.",
+                hint=f"Its versions: {', '.join(map(str, versions))}.",
+                code="unknown_version",
+            )
+        return Version.open(self._folder(wanted.name, number))
+
+    def about(self, name: str) -> DatasetAbout:
+        """The description of a dataset; DataError when there is no such dataset."""
+        try:
+            return DatasetAbout(**orjson.loads((self.root / name / _ABOUT).read_bytes()))
+        except FileNotFoundError as error:
+            raise self._unknown(name) from error
+
+    def describe(self, name: str, **changes: Any) -> DatasetAbout:
+        """Change or begin the description; arguments that are None stay as they are."""
+        if not is_name(name):
+            raise bad_name(name)
+        path = self.root / name / _ABOUT
+        about = self.about(name) if path.exists() else DatasetAbout(name, now())
+        about = replace(
+            about, **{key: value for key, value in changes.items() if value is not None}
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}.tmp")
+        draft.write_bytes(orjson.dumps(asdict(about), option=orjson.OPT_INDENT_2))
+        draft.replace(path)
+        return about
+
+    @contextmanager
+    def draft(self, name: str, *, next_id: int = 1) -> Iterator[Draft]:
+        """A new version in the making; whatever ends the block before `publish` leaves nothing."""
+        if not is_name(name):
+            raise bad_name(name)
+        folder = self.root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        self._remove_stale_drafts(folder)
+        holder = Path(mkdtemp(prefix="draft-", dir=folder))
+        draft = Draft(holder / "version", name=name, next_id=next_id)
+        try:
+            yield draft
+        finally:
+            draft.discard()
+            shutil.rmtree(holder, ignore_errors=True)
+            with suppress(OSError):  # the dataset's first draft was not published
+                folder.rmdir()
+
+    def publish(
+        self,
+        draft: Draft,
+        name: str,
+        *,
+        parent: int | None = None,
+        note: str = "",
+        operations: Sequence[dict[str, Any]] = (),
+        sources: Sequence[dict[str, Any]] = (),
+    ) -> Version:
+        """The draft as the next version of the dataset."""
+        last = self.describe(name).last_version
+        while True:
+            number = max(last, *self._numbers(name), 0) + 1
+            final = self._folder(name, number)
+            try:
+                return draft.publish(
+                    final,
+                    created=now(),
+                    parent=parent,
+                    note=note,
+                    operations=operations,
+                    sources=sources,
+                )
+            except OSError:
+                if not final.exists():
+                    raise
+
+    def delete(self, reference: Reference) -> None:
+        """Remove a version, or the dataset with all of them."""
+        folder = self.root / reference.name
+        self.open(reference)
+        self.describe(reference.name, last_version=self.versions(reference.name)[-1])
+        target = (
+            folder if reference.version is None else self._folder(reference.name, reference.version)
+        )
+        hidden = target.with_name(f"draft-deleted-{os.getpid()}-{target.name}")
+        target.rename(hidden)  # gone in one step; what an interrupt leaves behind is no dataset
+        shutil.rmtree(hidden)
+
+    def _folder(self, name: str, version: int) -> Path:
+        return self.root / name / f"{version:04d}"
+
+    def _numbers(self, name: str) -> list[int]:
+        return [int(v.name) for v in (self.root / name).iterdir() if v.name.isdecimal()]
+
+    def _unknown(self, name: str) -> DataError:
+        known = self.names()
+        near = get_close_matches(name.partition("@")[0], known, n=1)
+        listed = f"Datasets: {', '.join(known[:10])}{' ...' if len(known) > 10 else ''}."
+        guess = f"Did you mean '{near[0]}'? " if near else ""
+        return DataError(
+            f"There is no file or dataset '{name}'.",
+            hint=guess
+            + (listed if known else "Import one: tunesmith data import FILE --name NAME"),
+            code="unknown_dataset",
+        )
+
+    def _remove_stale_drafts(self, folder: Path) -> None:
+        oldest = time.time() - _STALE_SECONDS
+        for draft in folder.glob("draft-*"):
+            with suppress(FileNotFoundError):
+                if draft.stat().st_mtime < oldest:
+                    shutil.rmtree(draft, ignore_errors=True)
+
+
+def bad_name(name: str) -> DataError:
+    return DataError(
+        f"'{name}' cannot be the name of a dataset.",
+        hint="Letters and digits, with '-', '_' or '.' between them, at most 100 characters.",
+        code="bad_name",
+    )
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
