@@ -1,42 +1,37 @@
-"""One row to one record, for each format; RowUnusable says why a row cannot be used."""
+"""One row to one record, for each format; RowUnusable says why a row cannot be used.
+
+Questions, dialogues and texts are here, rows of preferences in `preferences.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
 
-import orjson
-
-from tunesmith.data.conversation import Conversation, Message, Record, Role, Text, ToolCall
+from tunesmith.data.conversation import (
+    Conversation,
+    Message,
+    Record,
+    StoredRecord,
+    Text,
+    UnpairedPreference,
+)
+from tunesmith.data.messages import (
+    USUAL,
+    RowUnusable,
+    Tags,
+    is_blank,
+    json_or_self,
+    plain,
+    read_message,
+    read_messages,
+    read_tools,
+    text_of,
+)
 
 Row = Mapping[str, Any]
-Convert = Callable[[Row], Record]
-
-ROLES: dict[str, Role] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "用户": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "bot": "assistant",
-    "chatgpt": "assistant",
-    "model": "assistant",
-    "助手": "assistant",
-    "function_call": "assistant",
-    "tool_call": "assistant",
-    "tool": "tool",
-    "function": "tool",
-    "observation": "tool",
-    "tool_response": "tool",
-}
-_CALL_ROLES = ("function_call", "tool_call")
-
-
-class RowUnusable(ValueError):
-    """The row is left out and counted; the text is the reason in the data report."""
+Convert = Callable[[Row], StoredRecord]
 
 
 @dataclass(frozen=True)
@@ -51,12 +46,41 @@ class Columns:
     messages: str | None = None
     tools: str | None = None
     text: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
+    label: str | None = None  # whether the answer is good
+    tags: Tags = USUAL
+
+    def used(self) -> frozenset[str]:
+        """The columns that are read."""
+        values = [getattr(self, field.name) for field in fields(self) if field.name != "tags"]
+        return frozenset(value for value in values if value is not None)
+
+
+class ConvertBy(Protocol):
+    """Makes a record of a row, by its columns."""
+
+    def __call__(self, row: Row, columns: Columns) -> StoredRecord: ...
+
+
+def to_learn(record: StoredRecord) -> Record:
+    """What stages sft and pt learn of a record; RowUnusable where that is nothing.
+
+    Neither answer of a pair is right by itself, so a pair waits for the preference stages.
+    """
+    if isinstance(record, Conversation | Text):
+        return record
+    if isinstance(record, UnpairedPreference):
+        if record.desirable:
+            return Conversation(record.messages, record.tools)
+        raise RowUnusable("undesirable_answer")
+    raise RowUnusable("preference_row")
 
 
 def text_row(row: Row, columns: Columns) -> Text:
     """A row of plain text."""
-    text = _cell(row, columns.text)
-    if not text.strip():
+    text = cell(row, columns.text)
+    if is_blank(text):
         raise RowUnusable("empty_text")
     return Text(text)
 
@@ -65,169 +89,99 @@ def question_row(row: Row, columns: Columns) -> Conversation:
     """A question and its answer in columns: alpaca and prompt/response."""
     prompt = row.get(columns.prompt or "")
     if isinstance(prompt, list):
-        return _prompt_messages(prompt, row.get(columns.response or ""))
-    question = "\n".join(filter(None, [_cell(row, columns.prompt), _cell(row, columns.context)]))
-    answer = _cell(row, columns.response)
-    if not question.strip():
-        raise RowUnusable("empty_question")
-    if not answer.strip():
+        return _prompt_messages(read_messages(prompt, columns.tags), row, columns)
+    asked = question(row, columns)
+    answer = cell(row, columns.response)
+    if is_blank(answer):
         raise RowUnusable("empty_answer")
-    turns = (*_history(row, columns), Message("user", question), Message("assistant", answer))
-    return Conversation((*_system(row, columns), *turns))
+    tools = tools_of(row, columns) if columns.tools else ()
+    return Conversation((*asked, plain("assistant", answer)), tools)
 
 
-def _prompt_messages(prompt: Sequence[Any], response: Any) -> Conversation:
+def question(row: Row, columns: Columns) -> list[Message]:
+    """What comes before the answer: system message, earlier turns, the question itself."""
+    asked = cell(row, columns.prompt)
+    if columns.context and (context := cell(row, columns.context)):
+        asked = f"{asked}\n{context}" if asked else context
+    if is_blank(asked):
+        raise RowUnusable("empty_question")
+    turns = system_of(row, columns) if columns.system else []
+    if columns.history:
+        turns += _history(row, columns)
+    turns.append(plain("user", asked))
+    return turns
+
+
+def _prompt_messages(context: list[Message], row: Row, columns: Columns) -> Conversation:
     """A prompt that is itself a list of messages: only the response is learned."""
-    context = [_message(turn) for turn in prompt]
-    answers = (
+    response = row.get(columns.response or "")
+    answers: list[Any] = (
         response if isinstance(response, list) else [{"role": "assistant", "content": response}]
     )
-    learned = tuple(_message(turn) for turn in answers)
+    learned = read_messages(answers, columns.tags)
     if not any(turn.content.strip() or turn.tool_calls for turn in learned):
         raise RowUnusable("empty_answer")
-    return Conversation((*[_unlearned(turn) for turn in context], *learned))
-
-
-def _unlearned(turn: Message) -> Message:
-    return Message(turn.role, turn.content, turn.tool_calls, turn.name, turn.reasoning, weight=0)
+    tools = tools_of(row, columns) if columns.tools else ()
+    return Conversation((*[replace(turn, weight=0) for turn in context], *learned), tools)
 
 
 def messages_row(row: Row, columns: Columns) -> Conversation:
     """A list of turns: OpenAI messages (role, content) and sharegpt (from, value)."""
-    turns = _json_or_self(row.get(columns.messages or ""))
+    messages = dialogue(row, columns)
+    for message in messages:
+        if message.role == "assistant":
+            return Conversation(tuple(messages), tools_of(row, columns) if columns.tools else ())
+    raise RowUnusable("no_answer")
+
+
+def dialogue(row: Row, columns: Columns) -> list[Message]:
+    """The turns of a row, behind the system message that stands in a column of its own."""
+    turns = row.get(columns.messages or "")
+    if not isinstance(turns, list):
+        turns = json_or_self(turns)
     if not isinstance(turns, list) or not turns:
         raise RowUnusable("no_messages")
-    messages = tuple(_message(turn) for turn in turns)
-    if messages[0].role != "system":
-        messages = (*_system(row, columns), *messages)
-    if not any(message.role == "assistant" for message in messages):
-        raise RowUnusable("no_answer")
-    return Conversation(messages, _tools(row, columns))
+    messages = read_messages(turns, columns.tags)
+    if columns.system and messages[0].role != "system":
+        return system_of(row, columns) + messages
+    return messages
 
 
-def _message(turn: Any) -> Message:
-    if not isinstance(turn, dict):
-        raise RowUnusable("turn_is_no_object")
-    fields: dict[str, Any] = turn
-    name = str(fields.get("role", fields.get("from", ""))).strip()
-    role = ROLES.get(name.lower())
-    if role is None:
-        raise RowUnusable("unknown_role")
-    content = fields.get("content", fields.get("value"))
-    if name in _CALL_ROLES:
-        return Message("assistant", "", _calls_in_text(content), weight=_weight(fields))
-    return Message(
-        role,
-        _text(content),
-        _calls(fields),
-        name=_optional(fields.get("name")),
-        reasoning=_optional(fields.get("reasoning_content") or fields.get("reasoning")),
-        weight=_weight(fields),
-        tool_call_id=_optional(fields.get("tool_call_id")),
-    )
+def system_of(row: Row, columns: Columns) -> list[Message]:
+    """The system message that stands in a column of its own; none where the cell is empty."""
+    system = cell(row, columns.system)
+    return [plain("system", system)] if system.strip() else []
 
 
-def _weight(fields: Mapping[str, Any]) -> int | None:
-    weight = fields.get("weight")
-    if weight is None:
-        return None
-    if weight not in (0, 1):
-        raise RowUnusable("weight_not_0_or_1")
-    return int(weight)
-
-
-def _optional(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _text(content: Any) -> str:
-    """The content as text; OpenAI's list of parts is joined when all parts are text."""
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        parts: list[Any] = content
-        if all(isinstance(part, dict) and part.get("type") == "text" for part in parts):
-            return "".join(str(part.get("text", "")) for part in parts)
-    raise RowUnusable("content_is_not_text")
-
-
-def _calls(fields: Mapping[str, Any]) -> tuple[ToolCall, ...]:
-    calls = fields.get("tool_calls") or []
-    legacy = fields.get("function_call")
-    return tuple(_call(call) for call in [*calls, *([legacy] if legacy else [])])
-
-
-def _calls_in_text(content: Any) -> tuple[ToolCall, ...]:
-    """sharegpt writes one call, or a list of calls, as JSON text."""
-    value = _json_or_self(content)
-    calls = value if isinstance(value, list) else [value]
-    return tuple(_call(call) for call in calls)
-
-
-def _call(call: Any) -> ToolCall:
-    if not isinstance(call, dict):
-        raise RowUnusable("tool_call_is_no_object")
-    function = call.get("function", call)
-    if not isinstance(function, dict) or not function.get("name"):
-        raise RowUnusable("tool_call_without_name")
-    arguments = _json_or_self(function.get("arguments", {}))
-    if not isinstance(arguments, dict):
-        arguments = str(arguments)
-    return ToolCall(str(function["name"]), arguments, _optional(call.get("id")))
-
-
-def _tools(row: Row, columns: Columns) -> tuple[Mapping[str, Any], ...]:
-    """Tool descriptions, each in OpenAI's form {type: function, function: {...}}."""
-    tools = _json_or_self(row.get(columns.tools or "")) or []
-    if not isinstance(tools, list):
-        raise RowUnusable("tools_is_no_list")
-    return tuple(_tool(tool) for tool in tools)
-
-
-def _tool(tool: Any) -> Mapping[str, Any]:
-    if not isinstance(tool, dict):
-        raise RowUnusable("tool_is_no_object")
-    return tool if "function" in tool else {"type": "function", "function": tool}
+def tools_of(row: Row, columns: Columns) -> tuple[Mapping[str, Any], ...]:
+    """The tools that a row describes."""
+    value = row.get(columns.tools or "")
+    return read_tools(value) if value else ()
 
 
 def _history(row: Row, columns: Columns) -> list[Message]:
     """Earlier turns: pairs [question, answer], or messages with roles."""
-    history = _json_or_self(row.get(columns.history or "")) or []
+    history = json_or_self(row.get(columns.history or "")) or []
     if not isinstance(history, list):
         raise RowUnusable("history_is_no_list")
     turns: list[Message] = []
     for entry in history:
         if isinstance(entry, dict):
-            turns.append(_message(entry))
+            turns.append(read_message(entry, columns.tags))
         elif isinstance(entry, list | tuple) and len(entry) == 2:
-            turns += [Message("user", _text(entry[0])), Message("assistant", _text(entry[1]))]
+            turns += [plain("user", text_of(entry[0])), plain("assistant", text_of(entry[1]))]
         else:
             raise RowUnusable("history_is_no_list_of_pairs")
     return turns
 
 
-def _system(row: Row, columns: Columns) -> list[Message]:
-    system = _cell(row, columns.system)
-    return [Message("system", system)] if system.strip() else []
-
-
-def _cell(row: Row, column: str | None) -> str:
+def cell(row: Row, column: str | None) -> str:
     """A cell as text; numbers are written out, lists and objects are refused."""
     value = row.get(column) if column else None
+    if isinstance(value, str):
+        return value
     if value is None:
         return ""
     if isinstance(value, list | dict):
         raise RowUnusable("cell_is_not_text")
     return str(value)
-
-
-def _json_or_self(value: Any) -> Any:
-    """The value behind JSON text; other text and other values as they are."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return value

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import orjson
-
-from tunesmith.data.convert import Columns, Convert, messages_row, question_row, text_row
+from tunesmith.data import first_rows as names
+from tunesmith.data.convert import Columns, Convert, ConvertBy, messages_row, question_row, text_row
+from tunesmith.data.first_rows import FirstRows, Row
+from tunesmith.data.preferences import (
+    judged_messages_row,
+    judged_question_row,
+    openai_pair_row,
+    pair_row,
+)
+from tunesmith.data.records import Kind
 from tunesmith.errors import DataError
 
 if TYPE_CHECKING:
     from tunesmith.recipe import Dataset
 
-Row = Mapping[str, Any]
 SAMPLE_ROWS = 20
-
-_PROMPTS = (
-    *("prompt", "question", "query", "instruction", "input", "user", "ask", "q"),
-    *("问题", "提问", "问", "指令", "输入", "用户"),
-)
-_RESPONSES = (
-    *("response", "answer", "output", "completion", "reply", "assistant", "target", "a"),
-    *("答案", "回答", "答", "回复", "答复", "输出"),
-)
-_INSTRUCTIONS = ("instruction", "指令")
-_CONTEXTS = ("input", "输入")
-_OUTPUTS = ("output", "输出")
-_HISTORIES = ("history", "历史", "历史对话", "对话历史")
-_SYSTEMS = ("system", "system_prompt", "系统", "系统提示", "系统提示词")
-_LISTS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "对话")
-_TOOLS = ("tools", "functions", "工具")
-_TEXTS = ("text", "content", "document", "文本", "内容", "正文")
 
 
 @dataclass(frozen=True)
@@ -44,130 +32,178 @@ class Layout:
     format: str
     why: str
     convert: Convert
+    kind: Kind  # of every record of the file
+    used: frozenset[str]  # columns that the records take up; others stand beside them
 
 
 def find_layout(rows: Sequence[Row], wanted: Dataset, file: str) -> Layout:
     """Choose the format of a file from its first rows and what the recipe says."""
-    table = _Table(rows, wanted, file)
+    table = FirstRows(rows, wanted, file)
     if wanted.format != "auto":
         return _BY_NAME[wanted.format](table, "the recipe says so")
+    if wanted.messages_field:
+        return _turns(table, "the recipe names its columns")
     if wanted.prompt_field or wanted.response_field:
         return _prompt_response(table, "the recipe names its columns")
+    return _detected(table)
+
+
+def _detected(table: FirstRows) -> Layout:
+    pair = table.pair()
+    if pair and table.has_openai_input():
+        return _openai_pairs(table, "its lines have an input and two outputs")
     column = table.list_column()
     if column is not None:
         return _turns(table, f"column '{column}' holds a list of turns")
-    if table.find(_INSTRUCTIONS) and table.find(_OUTPUTS):
+    if table.find(names.INSTRUCTIONS) and table.find(names.OUTPUTS):
         return _alpaca(table, "it has the columns instruction and output")
-    if table.find(_PROMPTS) and table.find(_RESPONSES):
+    if table.find(names.INSTRUCTIONS) and pair:
+        return _alpaca(table, "it has the column instruction")
+    if table.find(names.PROMPTS) and (pair or table.find(names.RESPONSES)):
         return _prompt_response(table, "its column names look like question and answer")
-    if table.find(_TEXTS):
+    if pair and table.turn_keys(pair[0]):
+        return _dialogue_pairs(table, "it has no question beside its dialogues")
+    if table.find(names.TEXTS):
         return _text(table, "it has a column of text and no answers")
     raise DataError(
-        f"{file}: cannot tell which columns hold question and answer. "
+        f"{table.file}: cannot tell which columns hold question and answer. "
         f"The columns are: {table.names()}.",
         hint="Name them: data.train: [{dataset: ..., prompt_field: ..., response_field: ...}]",
         code="unknown_format",
     )
 
 
-class _Table:
-    """The first rows of a file, asked for columns."""
-
-    def __init__(self, rows: Sequence[Row], wanted: Dataset, file: str) -> None:
-        self.rows = rows
-        self.wanted = wanted
-        self.file = file
-        self.columns = list(dict.fromkeys(name for row in rows for name in row))
-
-    def names(self) -> str:
-        return ", ".join(self.columns) or "none"
-
-    def find(self, names: Sequence[str]) -> str | None:
-        """The first column with one of these names, in any case."""
-        by_name = {column.strip().lower(): column for column in self.columns}
-        return next((by_name[name] for name in names if name in by_name), None)
-
-    def require(self, what: str, names: Sequence[str], chosen: str | None = None) -> str:
-        """The chosen column, or one with a usual name; DataError when there is none."""
-        column = chosen if chosen in self.columns else None if chosen else self.find(names)
-        if column is not None:
-            return column
-        missing = f"column '{chosen}'" if chosen else f"column for the {what}"
-        near = get_close_matches(chosen or "", self.columns, n=1)
-        raise DataError(
-            f"{self.file}: there is no {missing}. The columns are: {self.names()}.",
-            hint=f"Did you mean '{near[0]}'?" if near else f"Set {what}_field to one of them.",
-            code="unknown_column",
-            file=self.file,
-            columns=self.columns,
-        )
-
-    def optional(self, what: str, names: Sequence[str], chosen: str | None) -> str | None:
-        return self.require(what, names, chosen) if chosen else self.find(names)
-
-    def list_column(self) -> str | None:
-        """The first column with a usual name whose cells are lists of objects with roles."""
-        found = (self.find([name]) for name in _LISTS)
-        return next((name for name in found if name and self.turn_keys(name)), None)
-
-    def turn_keys(self, column: str) -> set[str]:
-        """The keys of the turns in a column of lists; empty when it holds no turns."""
-        for row in self.rows:
-            turns = _listed(row.get(column))
-            if turns and isinstance(turns[0], dict):
-                keys = set[str](turns[0])
-                return keys if keys & {"role", "from"} else set()
-        return set()
-
-
-def _listed(value: Any) -> list[Any]:
-    """A list, also one written as JSON text in a table cell."""
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError:
-            return []
-    return value if isinstance(value, list) else []  # pyright: ignore[reportUnknownVariableType]
-
-
-def _turns(table: _Table, why: str) -> Layout:
-    column = table.list_column() or table.require("messages", _LISTS)
+def _turns(table: FirstRows, why: str) -> Layout:
+    wanted = table.wanted
+    if wanted.format != "auto" and not wanted.messages_field and table.has_openai_input():
+        return _openai_pairs(table, why)
+    usual = table.list_column() or table.find(names.LISTS)
+    if usual is None and table.pair() and not wanted.messages_field:
+        return _dialogue_pairs(table, why)
+    column = table.require("messages", names.LISTS, wanted.messages_field or usual)
     keys = table.turn_keys(column)
-    name = "sharegpt" if "from" in keys else "messages"
     columns = Columns(
         messages=column,
-        system=table.optional("system", _SYSTEMS, table.wanted.system_field),
-        tools=table.find(_TOOLS),
+        system=table.optional("system", names.SYSTEMS, wanted.system_field),
+        tools=table.optional("tools", names.TOOLS, wanted.tools_field),
+        tags=table.tags(keys),
     )
-    shown = "from and value" if name == "sharegpt" else "role and content"
-    return Layout(name, f"{name}: {why} ({shown})", partial(messages_row, columns=columns))
+    said = f"{why} ({columns.tags.role} and {columns.tags.content})"
+    format_name = "sharegpt" if "from" in keys else "messages"
+    answers = column if table.ends_in_answers(column) else None
+    if pair := table.pair(answers):
+        return _pairs(format_name, said, columns, pair)
+    if label := table.label():
+        return _judged(format_name, said, columns, label, judged_messages_row)
+    said += _left_aside(table)
+    return _layout(format_name, said, columns, "conversation", messages_row)
 
 
-def _alpaca(table: _Table, why: str) -> Layout:
+def _alpaca(table: FirstRows, why: str) -> Layout:
+    return _questions(
+        table, "alpaca", why, names.INSTRUCTIONS, names.OUTPUTS, contexts=names.CONTEXTS
+    )
+
+
+def _prompt_response(table: FirstRows, why: str) -> Layout:
+    return _questions(table, "prompt_response", why, names.PROMPTS, names.RESPONSES, contexts=())
+
+
+def _questions(
+    table: FirstRows,
+    format_name: str,
+    why: str,
+    prompts: Sequence[str],
+    responses: Sequence[str],
+    *,
+    contexts: Sequence[str],
+) -> Layout:
+    """Questions and answers in columns. `tools` may mean anything there, so it must be named."""
+    wanted = table.wanted
+    prompt = table.require("prompt", prompts, wanted.prompt_field)
     columns = Columns(
-        prompt=table.require("prompt", _INSTRUCTIONS, table.wanted.prompt_field),
-        response=table.require("response", _OUTPUTS, table.wanted.response_field),
-        context=table.find(_CONTEXTS),
-        history=table.optional("history", _HISTORIES, table.wanted.history_field),
-        system=table.optional("system", _SYSTEMS, table.wanted.system_field),
+        prompt=prompt,
+        context=table.optional("context", contexts, wanted.context_field),
+        history=table.optional("history", names.HISTORIES, wanted.history_field),
+        system=table.optional("system", names.SYSTEMS, wanted.system_field),
+        tools=table.optional("tools", (), wanted.tools_field),
+        tags=table.tags(set()),
     )
-    return Layout("alpaca", f"alpaca: {why}", partial(question_row, columns=columns))
+    if pair := table.pair(wanted.response_field or table.find(responses)):
+        return _pairs(format_name, f"{why} (question '{prompt}')", columns, pair)
+    response = table.require("response", responses, wanted.response_field)
+    columns = replace(columns, response=response)
+    if format_name != "alpaca":
+        why += f" (question '{prompt}', answer '{response}')"
+    if label := table.label():
+        return _judged(format_name, why, columns, label, judged_question_row)
+    why += _left_aside(table)
+    return _layout(format_name, why, columns, "conversation", question_row)
 
 
-def _prompt_response(table: _Table, why: str) -> Layout:
+def _openai_pairs(table: FirstRows, why: str) -> Layout:
+    column = table.require("prompt", [names.OPENAI_INPUT])
+    pair = (table.require("chosen", names.CHOSEN), table.require("rejected", names.REJECTED))
+    # Messages and tools lie inside of the input, so they are no columns of the file.
+    inside = Columns(prompt=column, messages="messages", tools="tools")
+    layout = _pairs("messages", why, inside, pair)
+    convert = partial(openai_pair_row, columns=replace(inside, chosen=pair[0], rejected=pair[1]))
+    return replace(layout, convert=convert, used=frozenset({column, *pair}))
+
+
+def _dialogue_pairs(table: FirstRows, why: str) -> Layout:
+    """Both answers are whole dialogues, with the question inside."""
+    pair = table.pair()
+    assert pair is not None
+    keys = table.turn_keys(pair[0])
     columns = Columns(
-        prompt=table.require("prompt", _PROMPTS, table.wanted.prompt_field),
-        response=table.require("response", _RESPONSES, table.wanted.response_field),
-        history=table.optional("history", _HISTORIES, table.wanted.history_field),
-        system=table.optional("system", _SYSTEMS, table.wanted.system_field),
+        system=table.optional("system", names.SYSTEMS, table.wanted.system_field),
+        tools=table.optional("tools", names.TOOLS, table.wanted.tools_field),
+        tags=table.tags(keys),
     )
-    said = f"prompt_response: {why} (question '{columns.prompt}', answer '{columns.response}')"
-    return Layout("prompt_response", said, partial(question_row, columns=columns))
+    return _pairs("sharegpt" if "from" in keys else "messages", why, columns, pair)
 
 
-def _text(table: _Table, why: str) -> Layout:
-    columns = Columns(text=table.require("prompt", _TEXTS, table.wanted.prompt_field))
-    return Layout("text", f"text: {why} ('{columns.text}')", partial(text_row, columns=columns))
+def _text(table: FirstRows, why: str) -> Layout:
+    columns = Columns(text=table.require("prompt", names.TEXTS, table.wanted.prompt_field))
+    return _layout("text", f"{why} ('{columns.text}')", columns, "text", text_row)
+
+
+def _pairs(format_name: str, why: str, columns: Columns, pair: tuple[str, str]) -> Layout:
+    chosen, rejected = pair
+    said = (
+        f"{why}, '{chosen}' is better than '{rejected}': pairs, of which sft and pt learn nothing"
+    )
+    columns = replace(columns, chosen=chosen, rejected=rejected)
+    return _layout(format_name, said, columns, "preference_pair", pair_row)
+
+
+def _judged(
+    format_name: str,
+    why: str,
+    columns: Columns,
+    label: str,
+    convert: ConvertBy,
+) -> Layout:
+    said = f"{why}, '{label}' says which answers are good: sft and pt learn only these"
+    columns = replace(columns, label=label)
+    return _layout(format_name, said, columns, "unpaired_preference", convert)
+
+
+def _left_aside(table: FirstRows) -> str:
+    """What to tell when a pair stands beside answers."""
+    pair = table.pair()
+    if pair is None:
+        return ""
+    return (
+        f"; '{pair[0]}' and '{pair[1]}' are left aside, since there is an answer: "
+        "name them as chosen_field and rejected_field to take them"
+    )
+
+
+def _layout(format_name: str, why: str, columns: Columns, kind: Kind, convert: ConvertBy) -> Layout:
+    by_row = partial(convert, columns=columns)
+    return Layout(format_name, f"{format_name}: {why}", by_row, kind, columns.used())
 
 
 _BY_NAME = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tunesmith.data.conversation import Conversation, Record
-from tunesmith.data.convert import RowUnusable
+from tunesmith.data.convert import RowUnusable, to_learn
 from tunesmith.data.formats import SAMPLE_ROWS, Layout, find_layout
 from tunesmith.data.readers import Row, Rows, read_rows
 from tunesmith.data.renderer import EncodedRow, Rendered, Renderer
@@ -78,6 +78,7 @@ class Tokeniser:
         room = self._room(source)
         tally.format, tally.why = layout.format, layout.why
         for batch in _batches(islice(rows, room)):
+            self._writer.announce(batch)
             lines, records = _records(batch, layout, tally)
             self._batch(number, lines, records, tally)
             self._rows_read[source.dataset] += len(batch)
@@ -187,7 +188,7 @@ def _records(
     for line, row in batch:
         tally.rows_read += 1
         try:
-            record = layout.convert(row)
+            record = to_learn(layout.convert(row))
         except RowUnusable as reason:
             tally.drop(str(reason), line)
             continue
