@@ -2,10 +2,10 @@
 
     files -> rows -> records -> text and spans -> tokens and targets -> table in the cache
                                                                           |
-                        validation split, duplicates, sampling  ----------+--> Prepared
+               test and validation split, duplicates, mixing  ------------+--> Prepared
 
-Tables are cached by the content of the files and everything that decides their tokens; split and
-sampling are drawn from the seed each time, which takes no time. So a second run starts at once.
+Tables are cached by the content of the files and everything that decides their tokens; splits and
+mixture are drawn from the seed each time, which takes no time. So a second run starts at once.
 
 Truncation keeps the beginning of a row: its prompt stays whole, and an answer that is cut off lacks
 its end-of-turn token, so the model never learns to stop there. A row without any answer left is
@@ -15,7 +15,7 @@ dropped and counted.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +24,14 @@ import numpy as np
 import tokenizers
 
 from tunesmith.data import cache
-from tunesmith.data.draws import Ints, sample_records, split_records
+from tunesmith.data.columns import require_columns
+from tunesmith.data.draws import Ints, draw_records
+from tunesmith.data.held_out import HeldOut, Opened, dataset_of_records, hold_out
+from tunesmith.data.mixing import DatasetCount, MixingPlan, mixing_plan
 from tunesmith.data.readers import dataset_files
 from tunesmith.data.renderer import Renderer
 from tunesmith.data.report import Warnings, data_report, report_warnings, warning
+from tunesmith.data.resolve import resolve_dataset
 from tunesmith.data.table import TableBroken, TableWriter, TokenTable
 from tunesmith.data.tally import total
 from tunesmith.data.tokenise import Fit, Progress, Source, Tokeniser
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
     from tunesmith.recipe import Data, Dataset, Stage
 
 MIN_ROWS = 100
+# Fields of a dataset that decide which rows are drawn, not what its rows are.
+_NOT_IN_TABLES = {"sampling_rate", "share", "role", "max_rows"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class Prepared:
     report: dict[str, Any]
     fingerprint: str
     warnings: Warnings
+    test_rows: dict[str, Any] | None = None  # files and lines, for data/test_rows.json
 
 
 def prepare(
@@ -68,20 +75,35 @@ def prepare(
     renderer = build_renderer(data, stage, tokenizer, base_dir=base_dir)
     fit = _fit(data, stage, max_context, warnings)
     tables = _Tables(renderer, fit, cache_dir, on_progress)
-    table, key = tables.of(_sources(data.train, base_dir))
-    _check_size(table, data)
-    held_out, validation, val_key, val_report = _validation(data, table, tables, seed, base_dir)
-    rows = _training_rows(data, table, held_out, seed)
+    training = tables.of(_sources(data.train, base_dir), _columns(data))
+    _check_size(training, data)
+    parts = hold_out(
+        data,
+        training,
+        seed,
+        lambda wanted: tables.of(_sources([wanted], base_dir, wanted.max_rows)),
+    )
+    validation, test = parts.validation, parts.test
+    rows, mixture = _mixed_rows(data, training.table, parts.training_records, seed)
     facts = {
-        "train": key,
-        "validation": val_key,
+        "train": training.key,
+        "validation": validation.of and validation.of.key,
+        "test": test.of and test.of.key,
         "seed": seed,
         "data": data.model_dump(mode="json"),
     }
-    report = data_report(table, rows, validation, val_report)
+    report = data_report(training.table, rows, mixture, validation, test)
     report |= {"max_length": fit.limit, "template": renderer.template_source}
     warnings += [*report_warnings(report)]
-    return Prepared(table, rows, validation, report, cache.fingerprint(facts), warnings)
+    return Prepared(
+        training.table,
+        rows,
+        _small_table(validation),
+        report,
+        cache.fingerprint(facts),
+        warnings,
+        _test_rows(test, cache_dir),
+    )
 
 
 def build_renderer(
@@ -117,17 +139,26 @@ def _sources(
     datasets: Sequence[Dataset], base_dir: Path, max_rows: int | None = None
 ) -> list[Source]:
     """The files of the datasets; limits count over a dataset's files one after the other."""
-    return [
-        Source(
-            file,
-            wanted.dataset if file.name == Path(wanted.dataset).name else file.name,
-            number,
-            wanted,
-            min((n for n in (wanted.max_samples, max_rows) if n is not None), default=None),
-        )
-        for number, wanted in enumerate(datasets)
-        for file in dataset_files(base_dir / Path(wanted.dataset).expanduser())
-    ]
+    sources: list[Source] = []
+    for number, wanted in enumerate(datasets):
+        path = resolve_dataset(wanted.dataset, base_dir)
+        limits = [limit for limit in (wanted.max_samples, max_rows) if limit is not None]
+        for file in dataset_files(path):
+            name = wanted.dataset if file == path else file.name
+            sources.append(Source(file, name, number, wanted, min(limits, default=None)))
+    return sources
+
+
+def _columns(data: Data) -> dict[str, str]:
+    """The columns that splits look at, each with the field that names it."""
+    found: dict[str, str] = {}
+    for name, section in (("validation", data.validation), ("test", data.test)):
+        if section.kind == "split":
+            for field in ("stratify_by", "group_by"):
+                column = getattr(section, field)
+                if column is not None:
+                    found.setdefault(column, f"data.{name}.{field}")
+    return dict(sorted(found.items()))
 
 
 class _Tables:
@@ -141,35 +172,38 @@ class _Tables:
         self._cache_dir = cache_dir
         self._on_progress = on_progress
 
-    def of(self, sources: list[Source]) -> tuple[TokenTable, str]:
-        """The table of some files, and its key."""
-        key = self._key(sources)
+    def of(self, sources: list[Source], columns: Mapping[str, str] | None = None) -> Opened:
+        """The table of some files, with marks for some columns."""
+        columns = columns or {}
+        key = self._key(sources, columns)
         try:
-            return TokenTable.open(self._directory(key, sources)), key
+            return Opened(TokenTable.open(self._directory(key, sources, columns)), sources, key)
         except TableBroken:  # damaged from outside: write it again
             shutil.rmtree(self._cache_dir / key)
-            return TokenTable.open(self._directory(key, sources)), key
+            return Opened(TokenTable.open(self._directory(key, sources, columns)), sources, key)
 
-    def _directory(self, key: str, sources: list[Source]) -> Path:
+    def _directory(self, key: str, sources: list[Source], columns: Mapping[str, str]) -> Path:
         def build(draft: Path) -> None:
-            with TableWriter(draft) as writer:
+            require_columns([source.file for source in sources], columns)
+            with TableWriter(draft, [*columns]) as writer:
                 Tokeniser(self._renderer, self._fit, writer, self._on_progress).run(sources)
 
         return cache.build_once(self._cache_dir, key, build)
 
-    def _key(self, sources: Sequence[Source]) -> str:
+    def _key(self, sources: Sequence[Source], columns: Mapping[str, str]) -> str:
         facts = {
             "code": cache.code_fingerprint(),
             "tokenizers": tokenizers.__version__,
             "renderer": self._renderer.facts(),
             "fit": [self._fit.limit, self._fit.overlong],
+            "columns": [*columns],
             "sources": [
                 [
                     cache.file_digest(source.file, self._cache_dir),
                     source.name,
                     source.dataset,
                     source.max_rows,
-                    source.wanted.model_dump(mode="json", exclude={"sampling_rate", "max_rows"}),
+                    source.wanted.model_dump(mode="json", exclude=_NOT_IN_TABLES),
                 ]
                 for source in sources
             ],
@@ -177,21 +211,27 @@ class _Tables:
         return cache.fingerprint(facts)
 
 
-def _check_size(table: TokenTable, data: Data) -> None:
-    counts = total(table.about["tallies"])
+def _check_size(training: Opened, data: Data) -> None:
+    table = training.table
+    tallies = table.about["tallies"]
+    counts = total(tallies)
     if not len(table):
         raise DataError(
             f"None of the {counts['rows_read']} training rows has a token to train on: "
-            f"{_reasons(table.about['tallies'])}.",
+            f"{_reasons(tallies)}.",
             hint="Check the columns, roles and weights of the data, and data.max_length.",
             code="no_trainable_rows",
         )
-    if counts["rows_read"] < MIN_ROWS and not data.allow_small:
+    pairs = zip(training.sources, tallies, strict=True)
+    general = sum(t["rows_read"] for s, t in pairs if data.train[s.dataset].role == "general")
+    num_rows = counts["rows_read"] - general
+    if num_rows < MIN_ROWS and not data.allow_small:
+        besides = " besides the general corpus" if general else ""
         raise DataError(
-            f"The training data has {counts['rows_read']} rows; at least {MIN_ROWS} are needed.",
+            f"The training data has {num_rows} rows{besides}; at least {MIN_ROWS} are needed.",
             hint="Add rows, or set data.allow_small: true to train on fewer.",
             code="too_few_rows",
-            rows=counts["rows_read"],
+            rows=num_rows,
         )
 
 
@@ -206,52 +246,53 @@ def _reasons(tallies: Sequence[dict[str, Any]]) -> str:
     return "; ".join(told) or "there are none"
 
 
-def _validation(
-    data: Data, table: TokenTable, tables: _Tables, seed: int, base_dir: Path
-) -> tuple[Ints, TokenTable | None, str | None, dict[str, Any]]:
-    """Records held out of training, validation rows, their table's key, and what was counted."""
-    wanted = data.validation
-    none_held = np.zeros(0, np.int64)
-    if wanted.kind == "none":
-        return none_held, None, None, {"kind": "none"}
-    report: dict[str, Any] = {"kind": wanted.kind}
-    if wanted.kind == "split":
-        drawn = split_records(table.num_records, wanted.fraction, wanted.max_rows, seed)
-        report["returned_to_training"] = drawn.returned
-        held_out, key = drawn.validation, None
-        source, candidates = table, drawn.validation
-    else:
-        source, key = tables.of(_sources([wanted], base_dir, wanted.max_rows))
-        report["sources"] = source.about["tallies"]
-        held_out, candidates = none_held, np.arange(source.num_records)
-    fresh = _without_duplicates(table, held_out, source, candidates)
-    report["duplicates_removed"] = len(candidates) - len(fresh)
-    return held_out, source.take(source.rows_of(fresh)) if len(fresh) else None, key, report
+def _small_table(held: HeldOut) -> TokenTable | None:
+    return held.of.table.take(held.rows) if held.of and len(held.records) else None
 
 
-def _without_duplicates(
-    table: TokenTable, held_out: Ints, source: TokenTable, candidates: Ints
-) -> Ints:
-    """The candidates that no training record equals exactly."""
-    in_training = np.ones(table.num_records, bool)
-    in_training[held_out] = False
-    known = _record_digests(table)[in_training]
-    return candidates[~np.isin(_record_digests(source)[candidates], known)]
+def _test_rows(test: HeldOut, cache_dir: Path) -> dict[str, Any] | None:
+    """Where the test rows stand, so that an evaluation can read them from their files."""
+    if test.of is None:
+        return None
+    table, sources = test.of.table, test.of.sources
+    first = table.first_rows[test.records]
+    numbers, lines = table.sources[first].tolist(), table.lines[first].tolist()
+    used = sorted(set(numbers))
+    return {
+        "files": [
+            {
+                "file": str(sources[number].file.absolute()),
+                "sha256": cache.file_digest(sources[number].file, cache_dir),
+                "dataset": sources[number].wanted.model_dump(mode="json", exclude=_NOT_IN_TABLES),
+            }
+            for number in used
+        ],
+        "rows": [
+            {"file": str(sources[number].file.absolute()), "line": line}
+            for number, line in zip(numbers, lines, strict=True)
+        ],
+    }
 
 
-def _record_digests(table: TokenTable) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    return table.digests[np.unique(table.records, return_index=True)[1]]
-
-
-def _training_rows(data: Data, table: TokenTable, held_out: Ints, seed: int) -> Ints:
-    first_rows = np.unique(table.records, return_index=True)[1]
-    dataset_of = np.array(table.about["datasets"], np.int64)[table.sources[first_rows]]
-    trains = np.ones(table.num_records, bool)
-    trains[held_out] = False
-    drawn = [
-        sample_records(
-            np.flatnonzero(trains & (dataset_of == number)), wanted.sampling_rate, seed, number
+def _mixed_rows(data: Data, table: TokenTable, records: Ints, seed: int) -> tuple[Ints, MixingPlan]:
+    """The rows of one epoch in file order, repeated as the mixture says."""
+    dataset_of = dataset_of_records(table)[records]
+    tokens = np.bincount(table.records, table.lengths)  # exact up to 2 ** 53
+    available = [records[dataset_of == number] for number in range(len(data.train))]
+    counts = [
+        DatasetCount(
+            name=wanted.dataset,
+            rows=len(own),
+            sampling_rate=wanted.sampling_rate,
+            share=wanted.share,
+            role=wanted.role,
+            tokens=int(tokens[own].sum()),
         )
-        for number, wanted in enumerate(data.train)
+        for wanted, own in zip(data.train, available, strict=True)
     ]
-    return table.rows_of(np.concatenate(drawn))
+    mixture = mixing_plan(counts, general_ratio=data.general_ratio)
+    drawn = [
+        draw_records(own, portion.rows_drawn, seed, number)
+        for number, (own, portion) in enumerate(zip(available, mixture.datasets, strict=True))
+    ]
+    return table.rows_of(np.concatenate(drawn)), mixture

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tunesmith.data.held_out import HeldOut
+from tunesmith.data.mixing import MixingPlan
 from tunesmith.data.table import TokenTable
 from tunesmith.data.tally import total
 
@@ -21,21 +23,28 @@ def warning(code: str, message: str, hint: str) -> dict[str, str]:
 def data_report(
     table: TokenTable,
     rows: npt.NDArray[np.int64],
-    validation: TokenTable | None,
-    validation_counts: dict[str, Any],
+    mixture: MixingPlan,
+    validation: HeldOut,
+    test: HeldOut,
 ) -> dict[str, Any]:
     """Counts of rows and tokens, for data/report.json."""
     tallies = table.about["tallies"]
-    validating = {"rows": 0, "tokens": 0, "label_tokens": 0}
-    if validation is not None:
-        validating = _sizes(validation, np.arange(len(validation)))
     return {
         **total(tallies),
         "sources": tallies,
         "train": _sizes(table, rows),
-        "validation": {**validation_counts, **validating},
+        "mixing": mixture.to_json(),
+        "validation": _held_out_sizes(validation),
+        "test": _held_out_sizes(test),
         "lengths": _lengths(table),
     }
+
+
+def _held_out_sizes(held: HeldOut) -> dict[str, Any]:
+    sizes = {"rows": 0, "tokens": 0, "label_tokens": 0}
+    if held.of is not None:
+        sizes = _sizes(held.of.table, held.rows)
+    return {**held.report, **sizes}
 
 
 def _sizes(table: TokenTable, rows: npt.NDArray[np.int64]) -> dict[str, int]:
@@ -107,10 +116,53 @@ def report_warnings(report: dict[str, Any]) -> Iterator[dict[str, str]]:
             f"{sum(report['dropped'].values())} of {rows_read} rows were left out: {told}.",
             "The data report lists their lines.",
         )
-    if report["validation"]["kind"] != "none" and not report["validation"]["rows"]:
+    yield from _mixing_warnings(report["mixing"])
+    for name in ("validation", "test"):
+        yield from _held_out_warnings(name, report[name])
+
+
+def _mixing_warnings(mixing: dict[str, Any]) -> Iterator[dict[str, str]]:
+    missing = mixing["general_missing"]
+    if missing:
+        general = sum(d["rows_drawn"] for d in mixing["datasets"] if d["role"] == "general")
         yield warning(
-            "no_validation_rows",
-            f"No validation rows are left: {report['validation']['duplicates_removed']} equal a "
-            "training row, any others could not be used.",
-            "Name another validation dataset, or remove duplicates.",
+            "general_corpus_small",
+            f"The general corpus is too small: {general + missing:,} rows were asked for, and "
+            f"repeating it 10 times gives {general:,}.",
+            "Add general rows, or lower data.general_ratio.",
         )
+
+
+def _held_out_warnings(name: str, held: dict[str, Any]) -> Iterator[dict[str, str]]:
+    if held["kind"] == "none":
+        return
+    if not held["rows"]:
+        yield warning(
+            f"no_{name}_rows",
+            f"No {name} rows are left: {held['duplicates_removed']} equal a training row, any "
+            "others could not be used.",
+            f"Name another {name} dataset, or remove duplicates.",
+        )
+    for key, effect in _COLUMN_EFFECTS.items():
+        column = held.get(key, {})
+        if column.get("rows_without_value"):
+            yield warning(
+                "column_without_value",
+                f"{column['rows_without_value']} rows have no value in the column "
+                f"'{column['column']}' of data.{name}.{key}: {effect}.",
+                "Fill the column where it matters.",
+            )
+    if "group_by" in held and (held["drawn"] < held["wanted"] or held["set_aside"]):
+        yield warning(
+            "groups_too_large",
+            f"{held['drawn']} {name} rows instead of {held['wanted']}: the rows of one "
+            f"'{held['group_by']['column']}' stay together, and its groups are large. "
+            f"{held['set_aside']} rows of a group that was divided are not used at all.",
+            f"Raise data.{name}.fraction, or group by a finer column.",
+        )
+
+
+_COLUMN_EFFECTS = {
+    "stratify_by": "they count as one value of their own",
+    "group_by": "each of them counts as a group of its own",
+}

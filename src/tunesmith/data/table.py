@@ -3,6 +3,7 @@
     ids      uint32  all rows one after the other
     targets  uint8   1 where predicting the token counts in the loss
     offsets  int64   row i is ids[offsets[i]:offsets[i + 1]]
+    marks    uint64  digests of the values of columns that a split was asked to look at
 
 A record is one row of the user's data. It becomes several rows where a template renders its turns
 apart or where a long document is split into windows; `records` says which rows belong together.
@@ -10,6 +11,7 @@ apart or where a long document is split into windows; `records` says which rows 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +21,9 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-Ints = npt.NDArray[np.int64]
+from tunesmith.data.columns import marks_of
+from tunesmith.data.draws import Ints, Marks
+
 _COLUMNS = {
     "lengths": np.int64,
     "full_lengths": np.int64,
@@ -50,6 +54,7 @@ class TokenTable:
     records: Ints  # number of the record in this table, from 0, never falling
     sources: npt.NDArray[np.uint16]
     digests: npt.NDArray[np.uint64]  # equal for equal records
+    marks: dict[str, Marks]  # by column, one for each row; see draws.py
     source_names: list[str]
     about: dict[str, Any]
 
@@ -59,13 +64,18 @@ class TokenTable:
         try:
             about: dict[str, Any] = orjson.loads((directory / _ABOUT).read_bytes())
             columns = {name: np.load(directory / f"{name}.npy") for name in _COLUMNS}
+            marks = {
+                name: np.load(directory / f"marks-{number}.npy")
+                for number, name in enumerate(about.get("columns", []))
+            }
             num_tokens = int(columns["lengths"].sum())
             ids = _mapped(directory / "ids.bin", np.dtype(np.uint32), num_tokens)
             targets = _mapped(directory / "targets.bin", np.dtype(np.uint8), num_tokens)
         except (OSError, ValueError, EOFError) as error:
             raise TableBroken(f"{directory}: {error}") from error
         offsets = _offsets(columns["lengths"])
-        return cls(ids, targets, offsets, **columns, source_names=about["sources"], about=about)
+        names = about["sources"]
+        return cls(ids, targets, offsets, **columns, marks=marks, source_names=names, about=about)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -73,6 +83,11 @@ class TokenTable:
     @property
     def num_records(self) -> int:
         return int(self.records[-1]) + 1 if len(self) else 0
+
+    @property
+    def first_rows(self) -> Ints:
+        """The first row of every record."""
+        return np.flatnonzero(np.diff(self.records, prepend=-1))
 
     def row(self, index: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8]]:
         """Ids and targets of one row."""
@@ -96,6 +111,7 @@ class TokenTable:
             ids=np.concatenate([ids for ids, _ in parts] or [np.zeros(0, np.uint32)]),
             targets=np.concatenate([targets for _, targets in parts] or [np.zeros(0, np.uint8)]),
             offsets=_offsets(columns["lengths"]),
+            marks={name: marks[rows] for name, marks in self.marks.items()},
             **columns,
         )
 
@@ -114,11 +130,14 @@ def _mapped(file: Path, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
 
 
 class TableWriter:
-    """Appends rows to a table in a new folder."""
+    """Appends rows to a table in a new folder, with marks for some columns of the raw rows."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, columns: Sequence[str] = ()) -> None:
         self._directory = directory
         self._columns: dict[str, list[int]] = {name: [] for name in _COLUMNS}
+        self._marked = tuple(columns)
+        self._marks: list[tuple[int, ...]] = []
+        self._marks_of_line: dict[int, tuple[int, ...]] = {}
 
     def __enter__(self) -> TableWriter:
         self._ids: BinaryIO = (self._directory / "ids.bin").open("wb")
@@ -134,6 +153,11 @@ class TableWriter:
         self._ids.close()
         self._targets.close()
 
+    def announce(self, rows: Iterable[tuple[int, dict[str, Any]]]) -> None:
+        """The raw rows, by line, that the next tokens come from."""
+        if self._marked:
+            self._marks_of_line = {line: marks_of(row, self._marked) for line, row in rows}
+
     def add(
         self, ids: npt.NDArray[np.uint32], targets: npt.NDArray[np.uint8], **facts: int
     ) -> None:
@@ -143,9 +167,15 @@ class TableWriter:
         known = {"lengths": len(ids), "label_counts": int(targets.sum()), **facts}
         for name, column in self._columns.items():
             column.append(known[name])
+        if self._marked:
+            self._marks.append(self._marks_of_line[facts["lines"]])
 
     def finish(self, about: dict[str, Any]) -> None:
         """Write the small arrays; a table without them does not open."""
         for name, dtype in _COLUMNS.items():
             np.save(self._directory / f"{name}.npy", np.array(self._columns[name], dtype=dtype))
+        marks = np.array(self._marks, np.uint64).reshape(len(self._marks), len(self._marked))
+        for number in range(len(self._marked)):
+            np.save(self._directory / f"marks-{number}.npy", marks[:, number])
+        about = {**about, "columns": self._marked}
         (self._directory / _ABOUT).write_bytes(orjson.dumps(about))

@@ -106,6 +106,8 @@ def read_rows(
         reporter.warn(notice.code, notice.message, notice.hint)
     report = {**prepared.report, "fingerprint": prepared.fingerprint}
     write_atomically(path, orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    if prepared.test_rows is not None:
+        write_atomically(run.data_dir / "test_rows.json", orjson.dumps(prepared.test_rows))
     return prepared
 
 
