@@ -7,8 +7,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import orjson
+
 from tunesmith.data import first_rows as names
-from tunesmith.data.convert import Columns, Convert, ConvertBy, messages_row, question_row, text_row
+from tunesmith.data.conversation import StoredRecord
+from tunesmith.data.convert import (
+    Columns,
+    Convert,
+    ConvertBy,
+    RowUnusable,
+    messages_row,
+    question_row,
+    text_row,
+)
 from tunesmith.data.first_rows import FirstRows, Row
 from tunesmith.data.preferences import (
     judged_messages_row,
@@ -16,7 +27,8 @@ from tunesmith.data.preferences import (
     openai_pair_row,
     pair_row,
 )
-from tunesmith.data.records import Kind
+from tunesmith.data.records import Kind, from_json, kind_of
+from tunesmith.data.store.version import STORED_RECORD
 from tunesmith.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,11 +45,15 @@ class Layout:
     why: str
     convert: Convert
     kind: Kind  # of every record of the file
-    used: frozenset[str]  # columns that the records take up; others stand beside them
+    used: frozenset[str]  # columns that records take up, where a row has them
 
 
 def find_layout(rows: Sequence[Row], wanted: Dataset, file: str) -> Layout:
     """Choose the format of a file from its first rows and what the recipe says."""
+    if rows and STORED_RECORD in rows[0]:
+        kind = kind_of(stored_row(rows[0]))
+        used = frozenset({STORED_RECORD})
+        return Layout("version", "a published version", stored_row, kind, used)
     table = FirstRows(rows, wanted, file)
     if wanted.format != "auto":
         return _BY_NAME[wanted.format](table, "the recipe says so")
@@ -46,6 +62,14 @@ def find_layout(rows: Sequence[Row], wanted: Dataset, file: str) -> Layout:
     if wanted.prompt_field or wanted.response_field:
         return _prompt_response(table, "the recipe names its columns")
     return _detected(table)
+
+
+def stored_row(row: Row) -> StoredRecord:
+    """Rows of a published version hold their records ready-made."""
+    try:
+        return from_json(orjson.loads(row[STORED_RECORD]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RowUnusable("record_broken") from error
 
 
 def _detected(table: FirstRows) -> Layout:

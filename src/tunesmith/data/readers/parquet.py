@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import orjson
+
 from tunesmith.data.readers.blocks import (
     BLOCK_BYTES,
     GIB,
@@ -19,6 +21,7 @@ from tunesmith.data.readers.blocks import (
     packed,
 )
 from tunesmith.data.readers.sources import check_readable, unreadable
+from tunesmith.data.store.version import STORED_RECORD, is_stored
 from tunesmith.errors import DataError
 
 if TYPE_CHECKING:
@@ -51,14 +54,24 @@ def _batches(path: Path, file: IO[bytes], done: list[float]) -> Iterator[Batch]:
         with pq.ParquetFile(file) as table:
             num_rows = max(1, table.metadata.num_rows)
             clean = _cleaner(table.schema_arrow)
+            stored = is_stored(table.schema_arrow)
             for batch in table.iter_batches(batch_size=_batch_rows(path, table)):
                 rows = [clean(row) for row in batch.to_pylist()]
-                yield list(enumerate(rows, number + 1)), batch.nbytes
+                if stored:
+                    yield [(row["id"], _stored_row(row)) for row in rows], batch.nbytes
+                else:
+                    yield list(enumerate(rows, number + 1)), batch.nbytes
                 number += len(rows)
                 done[0] = min(1.0, number / num_rows)
     # ValueError and the like: values that Python has no type for.
     except (pa.ArrowException, OSError, ValueError, ArithmeticError, TypeError) as error:
         raise DataError(f"{path} cannot be read as Parquet: {error}") from error
+
+
+def _stored_row(row: Row) -> Row:
+    """A row of a published version: its other columns, and its record under one name."""
+    beside = orjson.loads(row["extra"]) if row["extra"] else {}
+    return {**beside, STORED_RECORD: row["record"]}
 
 
 def _batch_rows(path: Path, table: pq.ParquetFile) -> int:

@@ -3,7 +3,7 @@
     0003/
       manifest.json        what it is and where it comes from; files with sizes and SHA-256
       part-00000.parquet   id, file, line, kind, record, extra, digest
-      rejected.jsonl       rows of the source that could not become records, with the reason
+      rejected/rows.jsonl  rows of the source that could not become records, with the reason
 
 A published version never changes. It appears by one rename of a finished draft, so a process that
 is killed or interrupted leaves no version behind, only a draft that the next one removes.
@@ -33,7 +33,8 @@ import pyarrow.parquet as pq
 from tunesmith.errors import DataError, RunFailed
 
 MANIFEST = "manifest.json"
-REJECTED = "rejected.jsonl"
+REJECTED = "rejected/rows.jsonl"
+STORED_RECORD = "tunesmith:record"  # the column under which readers hand out a stored record
 ROWS_A_PART = 200_000
 BYTES_A_PART = 256 << 20
 SCHEMA = pa.schema(
@@ -49,6 +50,11 @@ SCHEMA = pa.schema(
     metadata={"tunesmith": "rows"},
 )
 Rows = pa.Table
+
+
+def is_stored(schema: pa.Schema) -> bool:
+    """Whether a Parquet file is a part of a published version."""
+    return (schema.metadata or {}).get(b"tunesmith") == b"rows"
 
 
 @dataclass(frozen=True)
@@ -200,6 +206,7 @@ class Draft:
         """Keep rows that could not become records: file, line, reason, and what was there."""
         if entries:
             self._rejected += len(entries)
+            (self._folder / REJECTED).parent.mkdir(exist_ok=True)
             with _FullDisk(self._folder), (self._folder / REJECTED).open("ab") as file:
                 file.writelines(orjson.dumps(entry) + b"\n" for entry in entries)
 
