@@ -94,7 +94,7 @@ def question_row(row: Row, columns: Columns) -> Conversation:
     answer = cell(row, columns.response)
     if is_blank(answer):
         raise RowUnusable("empty_answer")
-    tools = tools_of(row, columns) if columns.tools else ()
+    tools = tools_of(row, columns)
     return Conversation((*asked, plain("assistant", answer)), tools)
 
 
@@ -105,8 +105,8 @@ def question(row: Row, columns: Columns) -> list[Message]:
         asked = f"{asked}\n{context}" if asked else context
     if is_blank(asked):
         raise RowUnusable("empty_question")
-    turns = system_of(row, columns) if columns.system else []
-    if columns.history:
+    turns = system_of(row, columns)
+    if columns.history and row.get(columns.history):
         turns += _history(row, columns)
     turns.append(plain("user", asked))
     return turns
@@ -121,7 +121,7 @@ def _prompt_messages(context: list[Message], row: Row, columns: Columns) -> Conv
     learned = read_messages(answers, columns.tags)
     if not any(turn.content.strip() or turn.tool_calls for turn in learned):
         raise RowUnusable("empty_answer")
-    tools = tools_of(row, columns) if columns.tools else ()
+    tools = tools_of(row, columns)
     return Conversation((*[replace(turn, weight=0) for turn in context], *learned), tools)
 
 
@@ -130,7 +130,7 @@ def messages_row(row: Row, columns: Columns) -> Conversation:
     messages = dialogue(row, columns)
     for message in messages:
         if message.role == "assistant":
-            return Conversation(tuple(messages), tools_of(row, columns) if columns.tools else ())
+            return Conversation(tuple(messages), tools_of(row, columns))
     raise RowUnusable("no_answer")
 
 
@@ -142,20 +142,20 @@ def dialogue(row: Row, columns: Columns) -> list[Message]:
     if not isinstance(turns, list) or not turns:
         raise RowUnusable("no_messages")
     messages = read_messages(turns, columns.tags)
-    if columns.system and messages[0].role != "system":
-        return system_of(row, columns) + messages
-    return messages
+    return messages if messages[0].role == "system" else system_of(row, columns) + messages
 
 
 def system_of(row: Row, columns: Columns) -> list[Message]:
     """The system message that stands in a column of its own; none where the cell is empty."""
+    if not columns.system or not row.get(columns.system):
+        return []
     system = cell(row, columns.system)
-    return [plain("system", system)] if system.strip() else []
+    return [] if is_blank(system) else [plain("system", system)]
 
 
 def tools_of(row: Row, columns: Columns) -> tuple[Mapping[str, Any], ...]:
     """The tools that a row describes."""
-    value = row.get(columns.tools or "")
+    value = row.get(columns.tools) if columns.tools else None
     return read_tools(value) if value else ()
 
 

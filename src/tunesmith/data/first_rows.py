@@ -71,7 +71,10 @@ class FirstRows:
         )
 
     def optional(self, what: str, names: Sequence[str], chosen: str | None) -> str | None:
-        return self.require(what, names, chosen) if chosen else self.find(names)
+        """A column that rows may lack; later rows may have it under its most usual name."""
+        if chosen and chosen.strip().lower() not in names:
+            return self.require(what, names, chosen)
+        return chosen or self.find(names) or next(iter(names), None)
 
     def cells(self, column: str) -> list[Any]:
         """What the rows hold in a column, without empty cells."""

@@ -61,15 +61,19 @@ class Tags:
             self.role in value or "role" in value or "from" in value
         )
 
+    def speaker(self, name: Any) -> Speaker | None:
+        """Who goes by this name; None for a name that is not known."""
+        if not isinstance(name, str):
+            return None
+        return self.speakers.get(name) or self.speakers.get(name.strip().lower())
+
     def speaker_of(self, turn: Any) -> Speaker | None:
         """Who speaks in a turn; None for a name that is not known."""
         if not isinstance(turn, dict):
             return None
         fields: dict[str, Any] = turn
         name = fields.get(self.role)
-        if name is None:
-            name = fields.get("role", fields.get("from", ""))
-        return self.speakers.get(str(name).strip().lower())
+        return self.speaker(fields.get("role", fields.get("from")) if name is None else name)
 
 
 USUAL = Tags("role", "content", SPEAKERS)
@@ -111,11 +115,9 @@ def read_message(turn: Any, tags: Tags = USUAL) -> Message:
         name = fields.get("role", fields.get("from", ""))
     if content is None:
         content = fields.get("content", fields.get("value"))
-    speaker = tags.speakers.get(name) if isinstance(name, str) else None
+    speaker = tags.speaker(name)
     if speaker is None:
-        speaker = tags.speakers.get(str(name).strip().lower())
-        if speaker is None:
-            raise RowUnusable("unknown_role")
+        raise RowUnusable("unknown_role")
     if speaker == "call":
         return Message("assistant", "", _calls_in_text(content), weight=_weight(fields))
     if len(fields) == 2 and isinstance(content, str):
@@ -140,7 +142,7 @@ def text_of(content: Any) -> str:
     if isinstance(content, list):
         parts: list[Any] = content
         if all(isinstance(part, dict) and part.get("type") == "text" for part in parts):
-            return "".join(str(part.get("text", "")) for part in parts)
+            return "".join(text_of(part.get("text")) for part in parts)
     raise RowUnusable("content_is_not_text")
 
 
@@ -183,7 +185,12 @@ def _weight(fields: Mapping[str, Any]) -> int | None:
 
 
 def _optional(value: Any) -> str | None:
-    return None if value is None or value == "" else str(value)
+    """A short text that may be missing. Objects are refused: those of many levels have no text."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, list | dict):
+        raise RowUnusable("name_or_id_is_not_text")
+    return str(value)
 
 
 def _calls(fields: Mapping[str, Any]) -> tuple[ToolCall, ...]:
@@ -207,10 +214,20 @@ def _call(call: Any) -> ToolCall:
         raise RowUnusable("tool_call_is_no_object")
     fields: dict[str, Any] = call
     function = fields.get("function", fields)
-    if not isinstance(function, dict) or not function.get("name"):
+    name = function.get("name") if isinstance(function, dict) else None
+    if not isinstance(name, str) or not name:
         raise RowUnusable("tool_call_without_name")
-    said = function.get("arguments", {})
-    arguments = json_or_self(said)
-    if not isinstance(arguments, dict):
-        arguments = said if isinstance(said, str) else orjson.dumps(said, default=str).decode()
-    return ToolCall(str(function["name"]), arguments, _optional(fields.get("id")))
+    return ToolCall(name, _arguments(function.get("arguments", {})), _optional(fields.get("id")))
+
+
+def _arguments(said: Any) -> Mapping[str, Any] | str:
+    """An object, also one written as JSON text; anything else as the text that it is written as."""
+    value = json_or_self(said)
+    if isinstance(value, dict):
+        return value  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(said, str):
+        return said
+    try:
+        return orjson.dumps(said, default=str).decode()
+    except orjson.JSONEncodeError:
+        raise RowUnusable("tool_call_arguments_not_json") from None

@@ -41,7 +41,7 @@ def pair_row(row: Row, columns: Columns) -> PreferencePair:
     if _is_dialogue(chosen) and _is_dialogue(rejected):
         shared = _shared(chosen, rejected)
         context, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
-        if columns.system and context and context[0].role != "system":
+        if context and context[0].role != "system":
             context = [*system_of(row, columns), *context]
     else:
         context = _context(row, columns)
@@ -51,7 +51,7 @@ def pair_row(row: Row, columns: Columns) -> PreferencePair:
         tuple(context),
         _checked(chosen, "empty_chosen"),
         _checked(rejected, "empty_rejected"),
-        tools_of(row, columns) if columns.tools else (),
+        tools_of(row, columns),
     )
 
 
@@ -130,7 +130,10 @@ def _is_dialogue(answer: list[Message]) -> bool:
 def _shared(chosen: list[Message], rejected: list[Message]) -> int:
     """How many turns two dialogues have in common, each keeping an answer of its own."""
     pairs = zip(chosen[:-1], rejected[:-1], strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    try:
+        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    except RecursionError:
+        raise RowUnusable("nested_too_deeply") from None
 
 
 def _context(row: Row, columns: Columns) -> list[Message]:

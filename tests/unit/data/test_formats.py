@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunesmith.data.conversation import Conversation, Message, Text, ToolCall
+from tunesmith.data.conversation import Conversation, Message, StoredRecord, Text, ToolCall
 from tunesmith.data.convert import RowUnusable
 from tunesmith.data.formats import Layout, find_layout
 from tunesmith.errors import DataError
@@ -19,7 +19,7 @@ def layout(*rows: dict[str, Any], **wanted: Any) -> Layout:
     return find_layout(rows, Dataset(dataset="d.jsonl", **wanted), "d.jsonl")
 
 
-def convert(row: dict[str, Any], **wanted: Any) -> Conversation | Text:
+def convert(row: dict[str, Any], **wanted: Any) -> StoredRecord:
     return layout(row, **wanted).convert(row)
 
 
@@ -199,3 +199,86 @@ def test_numbers_in_cells_are_text() -> None:
     assert convert({"question": 1, "answer": 2.5}) == Conversation(
         (Message("user", "1"), Message("assistant", "2.5"))
     )
+
+
+def test_turns_with_other_keys_and_speakers_are_read_by_their_tags() -> None:
+    row = {
+        "talk": [
+            {"who": "Kunde", "said": "time?"},
+            {"who": "Aufruf", "said": '{"name": "clock", "arguments": {}}'},
+            {"who": "Uhr", "said": "12"},
+            {"who": "Berater", "said": "noon"},
+        ],
+        "who_we_are": "S",
+        "helpers": '[{"name": "clock"}]',
+    }
+    found = layout(
+        row,
+        messages_field="talk",
+        system_field="who_we_are",
+        tools_field="helpers",
+        role_tag="who",
+        content_tag="said",
+        user_tag="Kunde",
+        assistant_tag="Berater",
+        function_tag="Aufruf",
+        observation_tag="Uhr",
+    )
+    assert found.convert(row) == Conversation(
+        (
+            Message("system", "S"),
+            Message("user", "time?"),
+            Message("assistant", "", (ToolCall("clock", {}),)),
+            Message("tool", "12"),
+            Message("assistant", "noon"),
+        ),
+        ({"type": "function", "function": {"name": "clock"}},),
+    )
+    assert found.used == {"talk", "who_we_are", "helpers"}
+    assert found.why.endswith("(who and said)")
+
+
+def test_a_layout_names_its_kind_and_the_columns_that_it_uses() -> None:
+    found = layout({"prompt": "q", "response": "a", "id": 7})
+    assert found.kind == "conversation"
+    assert {"prompt", "response"} <= found.used
+    assert "id" not in found.used
+    assert layout({"text": "t"}).kind == "text"
+
+
+def test_columns_that_only_later_rows_have_are_not_lost() -> None:
+    later = {"instruction": "q", "input": "i", "output": "a", "system": "S"}
+    record = layout({"instruction": "q", "output": "a"}).convert(later)
+    assert record == Conversation(
+        (Message("system", "S"), Message("user", "q\ni"), Message("assistant", "a"))
+    )
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    record = layout({"messages": turns}).convert({"messages": turns, "tools": [{"name": "t"}]})
+    assert isinstance(record, Conversation)
+    assert record.tools
+
+
+def test_a_question_takes_context_and_tools_only_from_columns_that_are_named() -> None:
+    row = {"question": "q", "answer": "a", "tools": "hammer", "input": "i"}
+    assert convert(row) == Conversation(QA)
+    record = convert({**row, "tools": []}, context_field="input", tools_field="tools")
+    assert record == Conversation((Message("user", "q\ni"), Message("assistant", "a")))
+
+
+def test_arguments_that_are_no_object_stay_as_they_were_written() -> None:
+    turns = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "tool_calls": [{"name": "f", "arguments": '["a"]'}]},
+        {"role": "assistant", "tool_calls": [{"name": "f", "arguments": ["a"]}]},
+    ]
+    record = convert({"messages": turns})
+    assert isinstance(record, Conversation)
+    calls = [message.tool_calls[0].arguments for message in record.messages[1:]]
+    assert calls == ['["a"]', '["a"]']
+
+
+def test_openai_rows_for_reinforcement_have_no_answer_to_learn() -> None:
+    row = {"messages": [{"role": "user", "content": "q"}], "reference": "42"}
+    with pytest.raises(RowUnusable, match="no_answer"):
+        convert(row)
+    assert "reference" not in layout(row).used

@@ -6,47 +6,68 @@ Loading scripts named there are never run.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from tunesmith.errors import RecipeError
-from tunesmith.recipe.convert.report import Report
+from tunesmith.recipe.convert.report import Entry, Report
 from tunesmith.recipe.document import read_text
 
-_HUBS = ("hf_hub_url", "ms_hub_url", "om_hub_url")
+_HUBS = {"hf_hub_url": "huggingface", "ms_hub_url": "modelscope", "om_hub_url": "openmind"}
 _FORMATS = {"alpaca": "alpaca", "sharegpt": "sharegpt", "openai": "messages"}
 _FIELDS = {
     "prompt": "prompt_field",
+    "query": "context_field",
     "response": "response_field",
     "history": "history_field",
+    "messages": "messages_field",
     "system": "system_field",
+    "tools": "tools_field",
+    "chosen": "chosen_field",
+    "rejected": "rejected_field",
+    "kto_tag": "label_field",
 }
-_KEPT_NAMES = {
-    "query": ("input",),
-    "messages": ("conversations", "messages", "conversation"),
-    "tools": ("tools",),
-}
+_FOUND_ANYWAY = {"query": "input"}
 _TAGS: dict[str, tuple[str, ...]] = {
     "role_tag": ("from", "role"),
     "content_tag": ("value", "content"),
     "user_tag": ("human", "user"),
     "assistant_tag": ("gpt", "assistant"),
     "observation_tag": ("observation", "tool"),
-    "function_tag": ("function_call", "function"),
+    "function_tag": ("function_call",),
     "system_tag": ("system",),
 }
+_PAIRS = ("chosen", "rejected")
 _PREFERENCE = "preference data is for the stages rm and dpo, which are not part of this version"
-_TEXT_ONLY = "models of text only"
-_COLUMN_REASONS = {
-    "chosen": _PREFERENCE,
-    "rejected": _PREFERENCE,
-    "kto_tag": _PREFERENCE,
-    "images": _TEXT_ONLY,
-    "videos": _TEXT_ONLY,
-    "audios": _TEXT_ONLY,
-}
+_MEDIA = ("images", "videos", "audios")
+
+Purpose = Literal["sft", "pt", "import"]
+"""What a dataset is read for: to train on in one of the stages, or to keep all that it holds."""
+
+
+@dataclass(frozen=True)
+class HubDataset:
+    """A dataset on a hub, as the file names it. It is not fetched."""
+
+    hub: str
+    id: str
+    subset: str | None = None
+    split: str | None = None
+    folder: str | None = None
+
+
+@dataclass(frozen=True)
+class ListedDataset:
+    """One entry: where its rows are, how they are read, and what became of each of its keys."""
+
+    name: str
+    file: Path | None  # also a folder of files; it need not be there
+    hub: HubDataset | None
+    fields: Mapping[str, Any]  # of a dataset in a recipe: format, prompt_field, ...
+    ranking: bool
+    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
@@ -105,83 +126,151 @@ def convert_entry(
 
     `texts`: the rows are plain texts to go on pre-training with.
     """
+    listed = read_entry(name, info, "pt" if texts else "sft")
+    report.entries += listed.entries
+    if listed.file is None or listed.ranking:
+        return None
+    source = {"dataset": str(listed.file), **listed.fields}
+    return _as_texts(source) if texts else source
+
+
+def read_entry(name: str, info: DatasetInfo, purpose: Purpose = "import") -> ListedDataset:
+    """One dataset, with a verdict on each of its keys."""
     entry: dict[str, Any] = info.entries[name]
-    source: dict[str, Any] = {}
-    usable = True
+    reader = _EntryReader(f"dataset_info.{name}", entry, info, purpose)
     for key, value in entry.items():
-        said = f"dataset_info.{name}.{key}"
-        if key == "file_name":
-            path = info.folder / str(value)
-            source["dataset"] = str(path)
-            missing = "" if path.exists() else "the file is not there yet"
-            report.renamed(said, value, "dataset", missing)
+        reader.read(key, value)
+    reader.fields.setdefault("format", "alpaca")  # what LLaMA-Factory assumes
+    if reader.ranking:
+        # It names the columns of a pair itself where the file does not.
+        for column in _PAIRS:
+            reader.fields.setdefault(f"{column}_field", column)
+    hub = _hub(entry) if reader.file is None else None
+    entries = tuple(reader.report.entries)
+    return ListedDataset(name, reader.file, hub, reader.fields, reader.ranking, entries)
+
+
+def _hub(entry: Mapping[str, Any]) -> HubDataset | None:
+    """The hub that an entry names first."""
+    for key, hub in _HUBS.items():
+        if isinstance(entry.get(key), str):
+            details = {name: entry.get(name) for name in ("subset", "split", "folder")}
+            told = {name: str(value) for name, value in details.items() if value is not None}
+            return HubDataset(hub, entry[key], **told)
+    return None
+
+
+@dataclass
+class _EntryReader:
+    """Reads one entry key by key."""
+
+    prefix: str
+    entry: Mapping[str, Any]
+    info: DatasetInfo
+    purpose: Purpose
+    file: Path | None = None
+    ranking: bool = False
+    fields: dict[str, Any] = field(default_factory=dict[str, Any])
+    report: Report = field(default_factory=Report)
+
+    def read(self, key: str, value: Any) -> None:
+        said = f"{self.prefix}.{key}"
+        if value is None:
+            self.report.taken(said, value, "empty")
+        elif key == "file_name":
+            self._file_name(said, value)
         elif key == "formatting":
-            source["format"] = _FORMATS.get(str(value), "auto")
-            report.renamed(said, value, "format", _format_reason(str(value), texts=texts))
-        elif key == "columns" and isinstance(value, dict):
-            _columns(said, cast("dict[str, Any]", value), source, report)
-        elif key == "tags" and isinstance(value, dict):
-            _tags(said, cast("dict[str, Any]", value), report)
+            self.fields["format"] = _FORMATS.get(str(value), "auto")
+            self.report.renamed(said, value, "format", self._format_reason(str(value)))
+        elif key in ("columns", "tags"):
+            self._names(said, value, self._column if key == "columns" else self._tag)
         elif key == "num_samples":
-            source["max_samples"] = value
-            report.renamed(said, value, "max_samples")
-        elif key == "ranking" and value:
-            usable = False
-            report.not_supported(said, value, f"{_PREFERENCE}; the dataset is left out")
+            self._num_samples(said, value)
+        elif key == "ranking":
+            self._ranking(said, value)
         else:
-            _other(said, key, value, "file_name" in entry, report)
-    if "dataset" not in source:
-        usable = False
-    source.setdefault("format", "alpaca")  # what LLaMA-Factory assumes
-    if texts:
-        source = _as_texts(source)
-    return source if usable else None
+            self._other(said, key, value)
 
+    def _file_name(self, said: str, value: Any) -> None:
+        if not isinstance(value, str) or not value.strip():
+            self.report.not_supported(said, value, "it must be the name of a file")
+            return
+        self.file = self.info.folder / value
+        missing = "" if self.file.exists() else "the file is not there yet"
+        self.report.renamed(said, value, "dataset", missing)
 
-def _format_reason(value: str, *, texts: bool) -> str:
-    if texts:
-        return "stage pt reads plain texts: format is text"
-    return "" if value in _FORMATS else "unknown format: the rows decide (auto)"
+    def _format_reason(self, value: str) -> str:
+        if self.purpose == "pt":
+            return "stage pt reads plain texts: format is text"
+        return "" if value in _FORMATS else "unknown format: the rows decide (auto)"
 
+    def _names(self, said: str, value: Any, read: Callable[[str, str, str], None]) -> None:
+        """Columns or tags, each with the name that the rows use for it."""
+        if not isinstance(value, dict):
+            self.report.not_supported(said, value, "it must be an object of names")
+            return
+        for key, name in cast("dict[str, Any]", value).items():
+            if name is None:
+                self.report.taken(f"{said}.{key}", name, "empty")
+            elif isinstance(name, str) and name:
+                read(f"{said}.{key}", key, name)
+            else:
+                self.report.not_supported(f"{said}.{key}", name, "it must be one name")
 
-def _columns(said: str, columns: Mapping[str, Any], source: dict[str, Any], report: Report) -> None:
-    for column, value in columns.items():
-        key = f"{said}.{column}"
-        if column in _FIELDS:
-            source[_FIELDS[column]] = value
-            report.renamed(key, value, _FIELDS[column])
-        elif value in _KEPT_NAMES.get(column, ()):
-            report.taken(key, value, "a usual name, found by itself")
-        elif column in _KEPT_NAMES:
-            usual = " or ".join(_KEPT_NAMES[column])
-            report.not_supported(key, value, f"name the column {usual}, so that it is found")
+    def _column(self, said: str, column: str, name: str) -> None:
+        to = _FIELDS.get(column)
+        if _FOUND_ANYWAY.get(column) == name:
+            self.report.taken(said, name, "a usual name, found by itself")
+        elif to is not None and not (column in _PAIRS and self.purpose != "import"):
+            self.fields[to] = name
+            self.report.renamed(said, name, to)
+        elif to is not None:
+            self.report.not_supported(said, name, _PREFERENCE)
         else:
-            reason = _COLUMN_REASONS.get(column, "unknown to tunesmith")
-            report.not_supported(key, value, reason)
+            reason = "models of text only" if column in _MEDIA else "unknown to tunesmith"
+            self.report.not_supported(said, name, reason)
 
-
-def _tags(said: str, tags: Mapping[str, Any], report: Report) -> None:
-    for tag, value in tags.items():
-        usual = _TAGS.get(tag, ())
-        if value in usual:
-            report.taken(f"{said}.{tag}", value, "a usual name, understood by itself")
+    def _tag(self, said: str, tag: str, name: str) -> None:
+        if tag not in _TAGS:
+            self.report.not_supported(said, name, "unknown to tunesmith")
+        elif name in _TAGS[tag]:
+            self.report.taken(said, name, "a usual name, understood by itself")
         else:
-            names = f"understood are {', '.join(usual)}" if usual else "unknown to tunesmith"
-            report.not_supported(f"{said}.{tag}", value, names)
+            self.fields[tag] = name
+            self.report.taken(said, name)
 
+    def _num_samples(self, said: str, value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            self.report.not_supported(said, value, "it must be a whole number of at least 1")
+            return
+        self.fields["max_samples"] = value
+        self.report.renamed(said, value, "max_samples")
 
-def _other(said: str, key: str, value: Any, has_file: bool, report: Report) -> None:
-    if key in _HUBS:
-        instead = "file_name is used" if has_file else "download the file and name it in file_name"
-        report.not_supported(said, value, f"datasets from hubs are not supported yet; {instead}")
-    elif key == "script_url":
-        report.not_supported(said, value, "loading scripts are code of others and are never run")
-    elif key == "ranking" or (key == "split" and value == "train"):
-        report.taken(said, value, "as here")
-    elif key in ("subset", "split", "folder"):
-        report.not_supported(said, value, "it belongs to datasets from hubs")
-    else:
-        report.not_supported(said, value, "unknown to tunesmith")
+    def _ranking(self, said: str, value: Any) -> None:
+        self.ranking = bool(value)
+        if self.ranking and self.purpose != "import":
+            reason = f"{_PREFERENCE}; the dataset is left out"
+            self.report.not_supported(said, value, reason)
+        else:
+            self.report.taken(said, value, "pairs are kept" if self.ranking else "as here")
+
+    def _other(self, said: str, key: str, value: Any) -> None:
+        if key in _HUBS:
+            has_file = "file_name" in self.entry
+            instead = "file_name is used" if has_file else "download the file, name it in file_name"
+            reason = f"datasets from hubs are not supported yet; {instead}"
+            self.report.not_supported(said, value, reason)
+        elif key == "script_url":
+            reason = "loading scripts are code of others and are never run"
+            self.report.not_supported(said, value, reason)
+        elif key == "cloud_file_name":
+            self.report.not_supported(said, value, "download the file and name it in file_name")
+        elif key == "split" and value == "train":
+            self.report.taken(said, value, "as here")
+        elif key in ("subset", "split", "folder"):
+            self.report.not_supported(said, value, "it belongs to datasets from hubs")
+        else:
+            self.report.not_supported(said, value, "unknown to tunesmith")
 
 
 def _as_texts(source: dict[str, Any]) -> dict[str, Any]:
