@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tunesmith.cli.terminal import command_line, short_path
+from tunesmith.data.resolve import is_builtin, resolve_dataset
 from tunesmith.errors import DataError, ModelError, RunDirError
 from tunesmith.recipe import Notice, Recipe, load, load_recipe, parse_recipe
 from tunesmith.recipe.document import dump_yaml
@@ -89,8 +90,9 @@ def _resolve_paths(asked: dict[str, Any], base: Path) -> None:
     data = asked.get("data") or {}
     for number, source in enumerate(data.get("train") or []):
         _resolve_dataset(source, ("data", f"train[{number}]", "dataset"), base)
-    if isinstance(data.get("validation"), dict) and "dataset" in data["validation"]:
-        _resolve_dataset(data["validation"], ("data", "validation", "dataset"), base)
+    for held_out in ("validation", "test"):
+        if isinstance(data.get(held_out), dict) and "dataset" in data[held_out]:
+            _resolve_dataset(data[held_out], ("data", held_out, "dataset"), base)
     for section, key in ((data, "chat_template"), (asked.get("adapter") or {}, "continue_from")):
         if isinstance(section.get(key), str):
             section[key] = str(_existing(section[key], base) or section[key])
@@ -101,6 +103,9 @@ def _resolve_paths(asked: dict[str, Any], base: Path) -> None:
 
 def _resolve_dataset(source: dict[str, Any], place: Place, base: Path) -> None:
     name = str(source["dataset"])
+    if is_builtin(name):
+        resolve_dataset(name, base)  # refuses an unknown one
+        return
     found = _existing(name, base)
     if found is None:
         raise _missing_dataset(name, ".".join(place), base)

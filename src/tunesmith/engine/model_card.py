@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith import __version__
-from tunesmith.recipe import Recipe
+from tunesmith.recipe import DataSource, Recipe
 
 # Why a training ended, in words.
 ENDINGS = {
@@ -186,9 +186,17 @@ def _generate_lines(card: Card) -> str:
 
 def _datasets(recipe: Recipe) -> list[tuple[str, str, str]]:
     return [
-        (f"`{Path(source.dataset).name}`", source.format, f"x {source.sampling_rate:g}")
+        (f"`{Path(source.dataset).name}`", source.format, _sampling(source, recipe))
         for source in recipe.data.train
     ]
+
+
+def _sampling(source: DataSource, recipe: Recipe) -> str:
+    if source.share is not None:
+        return f"{source.share:g} % of the rows"
+    if source.role == "general":
+        return f"general, {recipe.data.general_ratio:g} rows for each other one"
+    return f"x {source.sampling_rate:g}"
 
 
 def _counts(card: Card) -> str:

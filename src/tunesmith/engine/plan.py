@@ -52,6 +52,7 @@ class Plan:
     """What will happen, and whether it fits."""
 
     rows: dict[str, int]
+    datasets: list[dict[str, Any]]  # what each gives to an epoch; see data/mixing.py
     steps: int
     epochs: float
     tokens: int
@@ -128,6 +129,7 @@ def make_plan(recipe: Recipe, run: RunDir) -> Plan:
     tokens, labels = _tokens(prepared, steps)
     return Plan(
         rows=_rows(prepared),
+        datasets=prepared.report["mixing"]["datasets"],
         steps=steps.total_steps,
         epochs=recipe.training.epochs,
         tokens=tokens,
@@ -148,6 +150,7 @@ def _rows(prepared: Prepared) -> dict[str, int]:
     return {
         "train": len(prepared.train_rows),
         "validation": 0 if prepared.validation is None else len(prepared.validation),
+        "test": prepared.report["test"]["rows"],
     }
 
 
@@ -206,7 +209,9 @@ def show(plan: Plan) -> str:
     share = plan.trainable_parameters / plan.parameters
     lines = [
         f"Device       {plan.device}",
-        f"Rows         {plan.rows['train']:,} to train on, {plan.rows['validation']:,} to validate",
+        f"Rows         {plan.rows['train']:,} to train on, {plan.rows['validation']:,} to validate"
+        + (f", {plan.rows['test']:,} to test" if plan.rows["test"] else ""),
+        *_mixture(plan.datasets),
         f"Steps        {plan.steps:,} (epochs: {plan.epochs:g})",
         f"Tokens       {plan.tokens:,}, of which {plan.label_tokens:,} are learned from",
         f"Parameters   {plan.parameters:,}, of which {plan.trainable_parameters:,} "
@@ -225,6 +230,18 @@ def show(plan: Plan) -> str:
     lines += [f"Warning      {warning}" for warning in plan.warnings]
     lines.append("Fits." if plan.fits else "Does not fit. " + " ".join(plan.advice()))
     return "\n".join(lines) + "\n"
+
+
+def _mixture(datasets: list[dict[str, Any]]) -> list[str]:
+    """A line for each dataset, where there are several or one is not drawn as it is."""
+    if len(datasets) == 1 and datasets[0]["rate"] == 1:
+        return []
+    return [
+        f"  {each['share']:5.1f} %    {each['rows_drawn']:,} of {each['rows_available']:,} rows "
+        f"(x {each['rate']:g}), {each['tokens']:,} tokens: {each['name']}"
+        + (" (general)" if each["role"] == "general" else "")
+        for each in datasets
+    ]
 
 
 def main(arguments: list[str]) -> int:

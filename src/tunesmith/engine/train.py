@@ -160,6 +160,8 @@ def announce(
         epochs=recipe.training.epochs,
         rows=len(pool),
         validation_rows=0 if prepared.validation is None else len(prepared.validation),
+        test_rows=prepared.report["test"]["rows"],
+        datasets=prepared.report["mixing"]["datasets"],
         tokens_per_epoch=int(prepared.train.lengths[pool].sum()),
         label_tokens_per_epoch=int(prepared.train.label_counts[pool].sum()),
         parameters=sum(p.numel() for p in model.parameters()),

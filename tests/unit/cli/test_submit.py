@@ -139,3 +139,20 @@ def _add_checkpoint(run: RunDir) -> None:
     path = run.checkpoints_dir / "step-000010"
     path.mkdir()
     write_manifest(path, step=10)
+
+
+def test_datasets_of_the_package_keep_their_names(recipe: Path) -> None:
+    """A run means the same where tunesmith is installed elsewhere."""
+    override = "data.train=[rows.jsonl, {dataset: 'builtin:general', role: general}]"
+    general = read_submission(recipe, [override]).recipe.data.train[1]
+    assert general.dataset == "builtin:general"
+    with pytest.raises(DataError, match="No dataset builtin:generel ships"):
+        read_submission(recipe, ["data.train=builtin:generel"])
+
+
+def test_the_path_of_a_test_dataset_becomes_absolute(recipe: Path) -> None:
+    """C13"""
+    (recipe.parent / "test.jsonl").write_text("{}\n")
+    test = read_submission(recipe, ["data.test.dataset=test.jsonl"]).recipe.data.test
+    assert test.kind == "dataset"
+    assert test.dataset == str(recipe.parent / "test.jsonl")
