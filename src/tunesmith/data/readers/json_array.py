@@ -17,7 +17,6 @@ import orjson
 
 from tunesmith.data.encodings import not_decodable
 from tunesmith.data.readers.blocks import (
-    BLOCK_BYTES,
     MAX_LINE_BYTES,
     Batch,
     Block,
@@ -180,7 +179,7 @@ class _Array:
             if self._is_hungry and has_ended:
                 break
             if self._is_hungry:
-                chunk = self._source.read(max(BLOCK_BYTES, len(self._buffer)))
+                chunk = self._source.read(len(self._buffer))
                 has_ended = not chunk
                 self._buffer += chunk
         self._check_end()

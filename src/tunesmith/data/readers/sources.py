@@ -49,6 +49,8 @@ class Stream(Protocol):
 class Source:
     """The text of one file as UTF-8 without a byte order mark."""
 
+    piece_bytes = BLOCK_BYTES  # how much is read at a time
+
     def __init__(self, path: Path, file: IO[bytes], stream: Stream, encoding: str) -> None:
         self.path = path
         self.encoding = encoding
@@ -56,12 +58,12 @@ class Source:
         self._stream = stream
         self._ahead = b""
 
-    def read(self, size: int = BLOCK_BYTES) -> bytes:
-        """The next bytes; none at the end, and fewer than asked for at any time."""
+    def read(self, at_least: int = 0) -> bytes:
+        """The next bytes, a piece or more; none at the end, and fewer at any time."""
         if self._ahead:
             ahead, self._ahead = self._ahead, b""
             return ahead
-        return self._stream.read(size)
+        return self._stream.read(max(self.piece_bytes, at_least))
 
     def unread(self, data: bytes) -> None:
         """Put bytes back, to be read again."""
@@ -80,7 +82,7 @@ def open_source(path: Path, encoding: str | None) -> Generator[Source]:
         with path.open("rb") as file:
             stream = _unpacked(path, file)
             name = _encoding(path, encoding)
-            source = Source(path, file, _utf8(stream, name), name)
+            source = Source(path, file, _utf8(path, stream, name), name)
             source.unread(_beginning(path, source))
             yield source
     except OSError as error:
@@ -166,14 +168,16 @@ def _num_beyond_ascii(data: bytes) -> int:
     return 0 if data.isascii() else len(data) - len(data.decode("ascii", "ignore"))
 
 
-def _utf8(stream: Stream, encoding: str) -> Stream:
-    return stream if encoding == UTF8 else _Transcoded(stream, encoding)
+def _utf8(path: Path, stream: Stream, encoding: str) -> Stream:
+    return stream if encoding == UTF8 else _Transcoded(path, stream, encoding)
 
 
 class _Transcoded:
     """Another encoding as UTF-8; bytes that mean nothing become FF, which is found later."""
 
-    def __init__(self, stream: Stream, encoding: str) -> None:
+    def __init__(self, path: Path, stream: Stream, encoding: str) -> None:
+        self._path = path
+        self._encoding = encoding
         self._stream = stream
         self._decoder = decoder(encoding)
         self._is_first = True
@@ -183,13 +187,23 @@ class _Transcoded:
         while not self._ended:
             raw = self._stream.read(size)
             self._ended = not raw
-            text = self._decoder.decode(raw, self._ended)
+            text = self._decoded(raw)
             if text and self._is_first:
                 text = text.removeprefix("\ufeff")
                 self._is_first = False
             if text:
                 return text.encode(UTF8, MARK_BAD)
         return b""
+
+    def _decoded(self, raw: bytes) -> str:
+        try:
+            return self._decoder.decode(raw, self._ended)
+        except UnicodeError as error:  # beyond single bytes: UTF-16 that does not say which one
+            raise DataError(
+                f"{self._path} is not {self._encoding}: {error}.",
+                hint="Without a byte order mark name utf-16-le or utf-16-be.",
+                code="not_decodable",
+            ) from error
 
 
 def _unpacked(path: Path, file: IO[bytes]) -> Stream:
