@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -22,7 +24,10 @@ from tunesmith.data.conversation import (
 )
 from tunesmith.data.convert import RowUnusable, to_learn
 from tunesmith.data.formats import Layout, find_layout
-from tunesmith.recipe import Dataset
+from tunesmith.data.prepare import Prepared, prepare
+from tunesmith.data.tokenizer import TextTokenizer
+from tunesmith.errors import DataError
+from tunesmith.recipe import Data, Dataset, DataSource, NoValidation, Sft
 
 Row = dict[str, Any]
 
@@ -216,6 +221,33 @@ def test_sft_learns_good_answers_and_nothing_of_bad_ones_and_pairs() -> None:
         to_learn(UnpairedPreference((Q, BAD), desirable=False))
     with pytest.raises(RowUnusable, match="preference_row"):
         to_learn(PAIR)
+
+
+def _prepared(folder: Path, tokenizer: TextTokenizer, rows: Sequence[Row]) -> Prepared:
+    (folder / "d.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    data = Data(train=[DataSource(dataset="d.jsonl")], validation=NoValidation(), allow_small=True)
+    return prepare(
+        data,
+        Sft(),
+        tokenizer,
+        seed=1,
+        cache_dir=folder / "cache",
+        base_dir=folder,
+        max_context=None,
+        on_progress=lambda *_: None,
+    )
+
+
+def test_a_run_counts_bad_answers_by_line_and_refuses_pairs(
+    tmp_path: Path, tokenizer_of: Callable[[str], TextTokenizer]
+) -> None:
+    tokenizer = tokenizer_of("chatml")
+    prepared = _prepared(tmp_path, tokenizer, [KTO, {**KTO, "label": False}, KTO])
+    assert prepared.report["rows_kept"] == 2
+    (source,) = prepared.report["sources"]
+    assert source["dropped"]["undesirable_answer"]["lines"] == [2]
+    with pytest.raises(DataError, match="preference_row 2"):
+        _prepared(tmp_path, tokenizer, [SHAREGPT, SHAREGPT])
 
 
 _names = st.sampled_from(

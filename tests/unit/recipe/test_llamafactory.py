@@ -129,6 +129,26 @@ def test_datasets_come_from_dataset_info(tmp_path: Path) -> None:
     assert found["dataset_info.notes.tags.bad_tag"] == "not supported"
 
 
+def test_other_columns_and_tags_of_turns_go_into_the_recipe(tmp_path: Path) -> None:
+    entry = {
+        "file_name": "talk.json",
+        "formatting": "sharegpt",
+        "columns": {"messages": "talk", "tools": "helpers", "kto_tag": "good", "chosen": "c"},
+        "tags": {"role_tag": "who", "content_tag": "said", "assistant_tag": "Berater"},
+        "script_url": "run_me",
+    }
+    conversion = convert(tmp_path, {"talk": entry}, dataset="talk")
+    (talk,) = conversion.recipe.data.train
+    assert (talk.messages_field, talk.tools_field, talk.label_field) == ("talk", "helpers", "good")
+    assert (talk.role_tag, talk.content_tag, talk.assistant_tag) == ("who", "said", "Berater")
+    found = verdicts(conversion)
+    assert found["dataset_info.talk.columns.messages"] == "renamed"
+    assert found["dataset_info.talk.tags.role_tag"] == "taken"
+    assert found["dataset_info.talk.columns.chosen"] == "not supported"
+    assert found["dataset_info.talk.script_url"] == "not supported"
+    assert talk.chosen_field is None
+
+
 def test_openai_rows_and_an_evaluation_set_are_understood(tmp_path: Path) -> None:
     recipe = convert(tmp_path, dataset="chat", eval_dataset="notes").recipe
     assert recipe.data.train[0].format == "messages"
