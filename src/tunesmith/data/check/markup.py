@@ -75,7 +75,13 @@ def _find_tag(prose: str) -> Span | None:
         open_ends[tag["name"]] += 0 if tag["empty"] else -1 if tag["end"] else 1
     # HTML closes list items by itself.
     unclosed = {name for name, count in open_ends.items() if count and name != "li"}
-    return next((tag.span() for tag in tags if tag["name"] in unclosed), None)
+    suspects = (tag for tag in tags if tag["name"] in unclosed and not _in_formula(prose, tag))
+    return next((tag.span() for tag in suspects), None)
+
+
+def _in_formula(prose: str, tag: re.Match[str]) -> bool:
+    """True for the middle of a<b>c."""
+    return len(tag["name"]) == 1 and prose[tag.start() - 1 : tag.start()].isalnum()
 
 
 def _mended(prose: str) -> str:

@@ -23,9 +23,11 @@ _TYPICAL = (
 _RUN = re.compile(rf"(?:{_TYPICAL})+")
 # In a text that is known to be garbled, these are too.
 _RUN_IN_GARBLED = re.compile(rf"(?:{_TYPICAL}|Ã{_CONT}|[ÄÅ](?!{_MARK}){_CONT})+")
-_LOST = re.compile("\ufffd|锟斤拷|(?:烫){3}|(?:屯){3}|â€(?!\\w)")
+_LOST = re.compile("\ufffd|锟斤拷|(?:烫){3}|(?:屯){3}|â€(?!" + _CONT + ")")
 # UTF-8 read as GBK turns the comma and the full stop of Chinese into these two rare characters.
-_AS_GBK = re.compile("[锛銆].{0,200}?[锛銆]", re.DOTALL)
+_AS_GBK = re.compile("[锛銆]")
+# What garbled characters look like, certain or not.
+_DOUBTFUL = re.compile(rf"[Â-ß]{_CONT}|[à-ï]{_CONT}{_CONT}")
 
 # A superset, for RE2.
 LIKELY = (
@@ -39,8 +41,8 @@ def find_mojibake(text: str) -> Span | None:
     for match in _RUN.finditer(text):
         if _decoded(match[0]) is not None:
             return match.span()
-    match = _LOST.search(text) or _AS_GBK.search(text)
-    return match.span() if match else None
+    lost = _LOST.search(text)
+    return lost.span() if lost else _find_as_gbk(text)
 
 
 def mend_mojibake(text: str) -> str | None:
@@ -52,10 +54,21 @@ def mend_mojibake(text: str) -> str | None:
         mended = _from_gbk(text) if as_gbk else _RUN_IN_GARBLED.sub(_replacement, text)
         if mended is None:
             return None
-        if find_mojibake(mended) is None:
+        if not any(_decoded(match[0]) for match in _DOUBTFUL.finditer(mended)):
             return mended
         text = mended
     return None
+
+
+def _find_as_gbk(text: str) -> Span | None:
+    """One of the rare characters may be meant; two, or a line that reads as UTF-8, are not."""
+    first = _AS_GBK.search(text)
+    if first is None:
+        return None
+    start, end = text.rfind("\n", 0, first.start()) + 1, text.find("\n", first.end())
+    line = text[start : end if end >= 0 else len(text)]
+    garbled = _AS_GBK.search(text, first.end()) or _from_gbk(line) is not None
+    return first.span() if garbled else None
 
 
 def _replacement(match: re.Match[str]) -> str:

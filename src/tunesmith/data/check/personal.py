@@ -21,7 +21,7 @@ _LANDLINE = r"0[1-9]\d{1,2}-[2-9]\d{6,7}"
 _INTERNATIONAL = r"\+[1-9]\d{0,2}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d(?:[ .-]?\d){5,12}"
 _AMERICAN = r"(?:\([2-9]\d\d\) ?|[2-9]\d\d[-.])[2-9]\d\d[-.]\d{4}"
 _PHONE = re.compile(
-    rf"(?<![0-9A-Za-z_.+-])(?:{_MOBILE}|{_LANDLINE}|{_INTERNATIONAL}|{_AMERICAN})(?![0-9A-Za-z_-])",
+    rf"(?<![0-9A-Za-z_.+-])(?:{_MOBILE}|{_LANDLINE}|{_INTERNATIONAL}|{_AMERICAN})(?![0-9A-Za-z_-]|\.\d)",
     re.ASCII,
 )
 _RESIDENT_ID = re.compile(
@@ -106,7 +106,7 @@ def is_resident_id(number: str) -> bool:
 
 def is_card(digits: str) -> bool:
     """True for a number that an issuer could have printed on a card."""
-    return _is_issued(digits) and len(set(digits)) > 2 and _luhn(digits) and not _is_id(digits)
+    return _is_issued(digits) and len(set(digits)) > 1 and _luhn(digits) and not _is_id(digits)
 
 
 def _first(pattern: re.Pattern[str], text: str, is_real: Callable[[str], bool]) -> Span | None:

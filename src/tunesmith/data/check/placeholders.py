@@ -27,7 +27,7 @@ _RULES = tuple(
         # A link such as [your account](https://...) is no fill-in.
         (
             ("[insert", "[your", "[enter", "[fill in"),
-            r"\[(?i:insert|your|enter|fill in)[ _][^\]\n\[]{1,60}\](?!\()",
+            r"\[(?i:insert|your|enter|fill in)(?: [^\]\n\[]{1,60}|_\w{1,40})\](?!\()",
         ),
         (("<insert", "<your"), r"<(?i:insert|your)[ _][^<>\n]{1,40}>"),
         ((" here",), r"\b(?i:your (?:answer|text|response|content) (?:goes )?here)\b"),
@@ -53,7 +53,7 @@ _RULES = tuple(
 )
 # Not LaTeX such as \frac{{a}}{{b}}.
 _TEMPLATE = re.compile(
-    r"\{\{(?<![\w\\}{^$]..)[ \t]*[A-Za-z_\u4e00-\u9fff][\w .\u4e00-\u9fff-]{0,40}[ \t]*\}\}(?!\})"
+    r"\{\{(?<![0-9A-Za-z_\\}{^$]..)[ \t]*[A-Za-z_\u4e00-\u9fff][\w .-]{0,40}[ \t]*\}\}(?!\})"
 )
 
 # Supersets, for RE2: the first without regard to case, the second as written.

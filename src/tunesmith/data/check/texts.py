@@ -202,8 +202,14 @@ def _meaningless(texts: Texts) -> Mask:
     letters = sum(counts.values()) - counts["unseen"] - signs
     found = np.zeros(len(texts.whole), np.bool_)
     likely = np.flatnonzero((signs > 0) & (letters * 4 <= signs))
-    candidates = texts.whole.take(pa.array(likely)).to_pylist()
-    found[likely] = [_has_no_words(text) for text in candidates]
+    chosen = pa.array(likely)
+    asked = texts.questions.take(chosen).to_pylist()
+    said = texts.whole.take(chosen).to_pylist()
+    # A list of numbers is a fine answer to a question in words.
+    found[likely] = [
+        _has_no_words(text) and (not question or _has_no_words(question))
+        for question, text in zip(asked, said, strict=True)
+    ]
     found[_rows_with(pc.match_substring_regex(texts.answers, r"^[\s\p{P}]*\p{P}{3,}\s*$"))] = True
     for spoken in (texts.answers, texts.whole):
         looping = np.flatnonzero(may_loop(spoken) & ~found)
