@@ -9,7 +9,9 @@ Read `prepare.py` first. What happens to a file:
                      turns.py   the exact way, from the chat template (chat_template.py)
                      shapes.py  the fast way, learned from the exact one
     tokenise.py    all of these, streaming -> table.py, with every row counted in tally.py
-    prepare.py     cached tables (cache.py) -> split, duplicates, sampling (draws.py) -> report.py
+    prepare.py     cached tables (cache.py) of datasets by name (resolve.py) -> report.py
+                     held_out.py  validation and test rows   columns.py: strata and groups
+                     mixing.py    rows drawn from each dataset   draws.py: which ones
     preview.py     one row, token by token
     batches.py     prepared rows -> steps and micro-batches
 """

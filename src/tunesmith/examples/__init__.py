@@ -1,6 +1,6 @@
 """Example data that ships with the package. Read `README.md` first.
 
-Each folder holds a README, its rows and a recipe.
+Each folder holds a README, its rows and a recipe; `general.jsonl` is a corpus to mix with others.
 """
 
 from __future__ import annotations
