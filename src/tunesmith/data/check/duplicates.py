@@ -27,7 +27,8 @@ _VALUES = 4  # 16-bit values of a signature in each 64-bit key
 _BINS = BANDS * _VALUES
 _SHINGLE = 8  # bytes: a word and a half of English, nearly three Chinese characters
 _CHUNK = 1 << 15  # shingles at once: all steps stay in the processor's cache
-_PAIRS_AT_ONCE = 1 << 20
+_ROWS_AT_ONCE = 1 << 22  # compared at once, in parts of _PAIRS_AT_ONCE: bounds the memory
+_PAIRS_AT_ONCE = 1 << 18
 _NONE = np.iinfo(np.uint64).max
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd; spreads a shingle over all bits of its product
 _MIX = np.uint64(0xC2B2AE3D27D4EB4F)
@@ -52,9 +53,10 @@ def digests(texts: Sequence[bytes]) -> Keys:
 
 def exact_duplicates(digests: Keys) -> tuple[Rows, Rows]:
     """The rows that repeat an earlier one, in order: (the first of its kind, the row itself)."""
-    order, first, later = _runs(digests)
-    by_row = np.argsort(order[later])
-    return order[first][by_row], order[later][by_row]
+    order, starts, later = _runs(digests)
+    first, repeated = order[_start_of(later, starts)], order[later]
+    by_row = np.argsort(repeated)
+    return first[by_row], repeated[by_row]
 
 
 def leaking(training: Keys, validation: Keys) -> tuple[Rows, Rows]:
@@ -88,7 +90,7 @@ class NearDuplicates:
     """Finds near duplicates among any number of rows, keeping their keys in files of a folder.
 
     Identical rows are near duplicates too: whoever has removed or counted them by their digests
-    leaves them out. Memory grows by about 60 bytes a row while `groups` runs, not before.
+    leaves them out. Memory grows by about 50 bytes a row while `groups` runs, not before.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -135,14 +137,16 @@ class NearDuplicates:
         Each is compared with the first row of its bucket and with the one before it: comparing all
         would take forever where thousands share a phrase.
         """
-        order, first, later = _runs(keys)
-        text = keys[order[later]] != 0
-        first, later = first[text], later[text]
-        for other in (first, later - 1):
-            alone = partners[order[later]] < 0
-            earlier, row = order[other[alone]], order[later[alone]]
-            similar = self._similar(earlier, row)
-            partners[row[similar]] = earlier[similar]
+        order, starts, repeats = _runs(keys)
+        repeats = repeats[keys[order[repeats]] != 0]  # rows without text
+        del keys
+        for begin in range(0, len(repeats), _ROWS_AT_ONCE):
+            later = repeats[begin : begin + _ROWS_AT_ONCE]
+            for other in (_start_of(later, starts), later - 1):
+                alone = partners[order[later]] < 0
+                earlier, row = order[other[alone]], order[later[alone]]
+                similar = self._similar(earlier, row)
+                partners[row[similar]] = earlier[similar]
 
     def _similar(self, earlier: Rows, later: Rows) -> npt.NDArray[np.bool_]:
         """Which of the pairs have signatures that agree in enough values."""
@@ -158,16 +162,21 @@ class NearDuplicates:
 
 
 def _runs(keys: Keys) -> tuple[Rows, Rows, Rows]:
-    """The order that sorts the keys, and the places in it that repeat a key.
+    """The order that sorts the keys, the places in it of new keys, and those of repeated ones.
 
-    For [7, 5, 7, 7]: order [1, 0, 2, 3]; the first of their kind [1, 1]; the repeating [2, 3].
+    For [7, 5, 7, 7]: order [1, 0, 2, 3]; new ones at [0, 1]; repeated ones at [2, 3].
     """
     order = np.argsort(keys, kind="stable")
     in_order = keys[order]
     new = np.ones(len(keys), np.bool_)
     new[1:] = in_order[1:] != in_order[:-1]
-    starts, later = np.flatnonzero(new), np.flatnonzero(~new)
-    return order, starts[np.searchsorted(starts, later, side="right") - 1], later
+    del in_order
+    return order, np.flatnonzero(new), np.flatnonzero(~new)
+
+
+def _start_of(places: Rows, starts: Rows) -> Rows:
+    """Where the run of equal keys begins in which each place lies."""
+    return starts[np.searchsorted(starts, places, side="right") - 1]
 
 
 def _read(path: Path) -> Keys:
