@@ -59,6 +59,7 @@ _ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 # Printed in leaflets and films; they belong to nobody.
 _SPECIMENS = frozenset({"078-05-1120", "219-09-9999", "123-45-6789", "111-11-1111"})
 _RESERVED_DOMAINS = ("example", "test", "invalid", "localhost", "local")
+_NAMES_OF_NOBODY = frozenset({"example", "domain", "yourdomain", "company", "yourcompany"})
 _NOBODY = frozenset({"git", "noreply", "no-reply", "donotreply", "do-not-reply"})
 _OPEN_RESOLVERS = frozenset({"8.8.8.8", "8.8.4.4", "1.1.1.1", "114.114.114.114", "223.5.5.5"})
 
@@ -121,7 +122,7 @@ def _matches(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
 def _is_dialled(found: str) -> bool:
     """False for round figures, and for 555, the exchange of numbers in films."""
     digits = re.sub(r"\D", "", found)
-    if not 8 <= len(digits) <= 15 or digits.endswith("00000") or len(set(digits[-8:])) == 1:
+    if not 8 <= len(digits) <= 13 or digits.endswith("00000") or len(set(digits[-8:])) == 1:
         return False
     american = digits[-10:] if len(digits) == 10 or found.startswith("+1") else ""
     return "555" not in (american[:3], american[3:6])
@@ -134,7 +135,7 @@ def _last_word(text: str, end: int) -> str:
 
 def _is_mailbox(name: str, domain: str) -> bool:
     labels = domain.split(".")
-    reserved = labels[-1] in _RESERVED_DOMAINS or labels[-2] in ("example", "domain", "yourdomain")
+    reserved = labels[-1] in _RESERVED_DOMAINS or labels[-2] in _NAMES_OF_NOBODY
     return not reserved and name not in _NOBODY
 
 
@@ -145,7 +146,7 @@ def _is_id(digits: str) -> bool:
 def _is_issued(digits: str) -> bool:
     length, two, four = len(digits), int(digits[:2]), int(digits[:4])
     if digits[0] == "4":
-        return length in (13, 16, 19)
+        return length in (16, 19)
     if two == 62:
         return 16 <= length <= 19
     if two in (34, 37):

@@ -26,8 +26,8 @@ _RULES = tuple(
         (("xxx", "××"), r"(?<![\w×])(?:X{3,}|x{3,}|×{2,})(?=[\u4e00-\u9fff])"),
         # A link such as [your account](https://...) is no fill-in.
         (
-            ("[insert", "[your", "[enter", "[fill in"),
-            r"\[(?i:insert|your|enter|fill in)(?: [^\]\n\[]{1,60}|_\w{1,40})\](?!\()",
+            ("[insert", "[your", "[enter your", "[fill in"),
+            r"\[(?i:insert|your|enter your|fill in)(?: [^\]\n\[]{1,60}|_\w{1,40})\](?!\()",
         ),
         (("<insert", "<your"), r"<(?i:insert|your)[ _][^<>\n]{1,40}>"),
         ((" here",), r"\b(?i:your (?:answer|text|response|content) (?:goes )?here)\b"),

@@ -72,6 +72,12 @@ def _control_pattern(text: str) -> re.Pattern[str]:
     return _CONTROL_RIGHT_TO_LEFT if _RIGHT_TO_LEFT.search(text) else _CONTROL
 
 
+def _without_control(text: str) -> str:
+    # A single backslash in JSON turns \frac into a form feed and "rac"; \begin is alike.
+    text = re.sub(r"\x0c(?=rac\b)", r"\\f", text)
+    return _control_pattern(text).sub("", re.sub(r"\x08(?=egin\{)", r"\\b", text))
+
+
 _FINDERS = {
     "placeholder": _Finder(placeholders.LIKELY, placeholders.find_placeholder),
     "mojibake": _Finder(mojibake.LIKELY, mojibake.find_mojibake),
@@ -123,7 +129,7 @@ def mended(code: str, text: str) -> str | None:
             return mojibake.mend_mojibake(text)
         case "control_characters":
             garbled = mojibake.find_mojibake(text) is not None
-            clean = text if garbled else _control_pattern(text).sub("", text)
+            clean = text if garbled else _without_control(text)
         case "broken_html":
             return markup.mend_markup(text)
         case "surrounding_whitespace":

@@ -88,6 +88,7 @@ NO_PLACEHOLDERS = [
     r"The result is \frac{{a}}{{b}} and x_{{i}}.",
     "```jinja\nHello {{ name }}\n```",
     "The array is [insert_at, your_index].",
+    "[Enter HAMLET, with a book]",
     "The null hypothesis is an assumption.",
 ]
 
@@ -168,6 +169,7 @@ def test_a_mended_text_is_what_somebody_garbled(text: str) -> None:
         ("c1\x93 control", "c1 control"),
         ("a\u200db", "ab"),
         ("left\u200eright", "leftright"),
+        ("\x08egin{x} \x0crac{1}{2}\x0c", r"\begin{x} \frac{1}{2}"),
     ],
 )
 def test_unseen_characters_are_found_and_removed(text: str, clean: str) -> None:
