@@ -238,7 +238,7 @@ def _mixture(datasets: list[dict[str, Any]]) -> list[str]:
         return []
     return [
         f"  {each['share']:5.1f} %    {each['rows_drawn']:,} of {each['rows_available']:,} rows "
-        f"(x {each['rate']:g}), {each['tokens']:,} tokens: {each['name']}"
+        f"(x {each['rate']:.3g}), {each['tokens']:,} tokens: {each['name']}"
         + (" (general)" if each["role"] == "general" else "")
         for each in datasets
     ]

@@ -12,12 +12,13 @@ from tunesmith.recipe.schema import Recipe
 MANY_EPOCHS = 10
 SMALL_DATA_ROWS = 1000
 HIGH_RATE = 1e-4
+MANY_REPEATS = 5  # of a dataset in one epoch
 SAFER_RATE = 5e-5
 
 
 def recipe_notices(recipe: Recipe) -> list[Notice]:
     """All that can be said without looking at the data."""
-    parts = (_preset, _model, _epochs, _rate, _validation, _not_used)
+    parts = (_preset, _model, _epochs, _rate, _validation, _mixture, _not_used)
     return [notice for part in parts for notice in part(recipe)]
 
 
@@ -113,6 +114,30 @@ def _validation(recipe: Recipe) -> Iterator[Notice]:
             f"training.evaluate.every_steps ({recipe.training.evaluate.every_steps}) is not used: "
             "data.validation.kind is none.",
             path="training.evaluate.every_steps",
+        )
+
+
+def _mixture(recipe: Recipe) -> Iterator[Notice]:
+    data = recipe.data
+    for number, source in enumerate(data.train):
+        if source.sampling_rate > MANY_REPEATS:
+            yield Notice(
+                "many_repeats",
+                f"data.train.{number}.sampling_rate is {show(source.sampling_rate)}: each of its "
+                "rows is seen so many times an epoch, and the training takes longer.",
+                f"1 to {MANY_REPEATS} is usual.",
+                f"data.train.{number}.sampling_rate",
+            )
+    shares = any(source.share is not None for source in data.train)
+    general = any(source.role == "general" for source in data.train)
+    if data.general_ratio != type(data).model_fields["general_ratio"].default and (
+        shares or not general
+    ):
+        reason = "every dataset has a share" if shares else "no dataset has role: general"
+        yield Notice(
+            "value_not_used",
+            f"data.general_ratio ({show(data.general_ratio)}) is not used: {reason}.",
+            path="data.general_ratio",
         )
 
 

@@ -60,6 +60,8 @@ def test_a_length_below_every_row_is_warned_about() -> None:
         ({"learning_rate": 0}, "zero_rate"),
         ({"merge": True, "adapter": "full"}, "value_not_used"),
         ({"batch_tokens": 4096, "batch_size": 8}, "value_not_used"),
+        ({"general_ratio": 0.5}, "value_not_used"),
+        ({"sampling_rate": 6}, "many_repeats"),
     ],
 )
 def test_risks_and_unused_values_are_said(fields: dict[str, Any], code: str) -> None:
