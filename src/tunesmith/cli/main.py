@@ -47,6 +47,11 @@ COMMANDS: dict[str, Command] = {
         "Say memory, time, steps and rows of a recipe before anything runs.",
         "在运行之前估算显存、时间、步数和数据行数。",
     ),
+    "data": Command(
+        "tunesmith.cli.data",
+        "Bring data in, check it, see what the model will see, mend it, take it out.",
+        "导入数据、检查、预览模型实际看到的内容、修复、导出。",
+    ),
     "chat": Command(
         "tunesmith.cli.chat",
         "Talk to a run or a model; --compare puts base and tuned side by side.",

@@ -94,6 +94,11 @@ def fold(text: str, width: int, lines: int) -> list[str]:
     return [*folded[: lines - 1], last.rstrip() + "..."]
 
 
+def short_text(text: str, width: int) -> str:
+    """The text on one line of at most `width` columns, without control characters."""
+    return fold(text, width, 1)[0]
+
+
 def columns(text: str) -> int:
     """How many columns of a terminal a text takes."""
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

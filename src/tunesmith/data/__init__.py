@@ -12,6 +12,11 @@ Read `prepare.py` first. What happens to a file:
     prepare.py     cached tables (cache.py) of datasets by name (resolve.py) -> report.py
                      held_out.py  validation and test rows   columns.py: strata and groups
                      mixing.py    rows drawn from each dataset   draws.py: which ones
+    subject.py     what `tunesmith data` works on: files, or a published version
+                     store/       datasets with versions   importing.py, editing.py: new versions
+                     check/       what is wrong with rows  fixing.py: what can be mended safely
+                     diff.py, exporting.py, expression.py (conditions), pool.py (processes)
+    lengths.py     tokens of every row, measured once -> stats.py, pictures.py
     preview.py     one row, token by token
     batches.py     prepared rows -> steps and micro-batches
 """

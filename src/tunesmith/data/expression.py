@@ -4,7 +4,7 @@ A small part of Python's expressions, read by Python's own parser and evaluated 
 is not listed below can be reached, so a condition may come from anyone.
 
     names       id line file kind text question answer turns length question_length answer_length
-                language, and any column beside the record
+                and any column beside the record
     operators   and or not  == != < <= > >=  in, not in  + - * / %  [ ] lists, constants
     functions   len lower upper strip startswith endswith contains matches
 """
@@ -23,10 +23,6 @@ from tunesmith.errors import InputError
 
 Values = Mapping[str, Any]
 Evaluate = Callable[[Values], Any]
-NAMES = (
-    *("id", "line", "file", "kind", "text", "question", "answer", "turns"),
-    *("length", "question_length", "answer_length", "language"),
-)
 _MAX_LENGTH = 10_000  # characters of a condition
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {

@@ -12,6 +12,7 @@ out. `from_json(to_json(record)) == record` for every record.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Literal
 
 from tunesmith.data.conversation import (
@@ -27,6 +28,7 @@ from tunesmith.data.conversation import (
 Kind = Literal["conversation", "text", "preference_pair", "unpaired_preference"]
 KINDS: tuple[Kind, ...] = ("conversation", "text", "preference_pair", "unpaired_preference")
 _OPTIONAL = ("name", "reasoning", "weight", "tool_call_id")
+_optional_values = attrgetter(*_OPTIONAL)
 
 
 def kind_of(record: StoredRecord) -> Kind:
@@ -77,13 +79,11 @@ def _messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 def _message(message: Message) -> dict[str, Any]:
     fields: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.weight is not None or not message.is_plain():
-        if message.tool_calls:
-            fields["tool_calls"] = [_call(call) for call in message.tool_calls]
-        for name in _OPTIONAL:
-            value = getattr(message, name)
-            if value is not None:
-                fields[name] = value
+    if message.tool_calls:
+        fields["tool_calls"] = [_call(call) for call in message.tool_calls]
+    for name, value in zip(_OPTIONAL, _optional_values(message), strict=True):
+        if value is not None:
+            fields[name] = value
     return fields
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -127,6 +127,24 @@ def _mapped(file: Path, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
     if count == 0:  # an empty file cannot be mapped
         return np.zeros(0, dtype)
     return np.memmap(file, dtype=dtype, mode="r", shape=(count,))
+
+
+class RowSink(Protocol):
+    """Takes encoded rows from the tokeniser."""
+
+    def announce(self, rows: Iterable[tuple[int, dict[str, Any]]]) -> None:
+        """The raw rows, by line, that the next tokens come from."""
+        ...
+
+    def add(
+        self, ids: npt.NDArray[np.uint32], targets: npt.NDArray[np.uint8], **facts: int
+    ) -> None:
+        """One row; `facts` are what its tokens do not tell."""
+        ...
+
+    def finish(self, about: dict[str, Any]) -> None:
+        """All rows were added."""
+        ...
 
 
 class TableWriter:

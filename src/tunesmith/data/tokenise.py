@@ -17,7 +17,7 @@ from tunesmith.data.convert import RowUnusable, to_learn
 from tunesmith.data.formats import SAMPLE_ROWS, Layout, find_layout
 from tunesmith.data.readers import Row, Rows, read_rows
 from tunesmith.data.renderer import EncodedRow, Rendered, Renderer
-from tunesmith.data.table import TableWriter
+from tunesmith.data.table import RowSink
 from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError
 
@@ -51,7 +51,7 @@ class Tokeniser:
     """Writes the records of some files into one table."""
 
     def __init__(
-        self, renderer: Renderer, fit: Fit, writer: TableWriter, on_progress: Progress
+        self, renderer: Renderer, fit: Fit, writer: RowSink, on_progress: Progress
     ) -> None:
         self._renderer = renderer
         self._fit = fit

@@ -67,6 +67,12 @@ def _answer(arguments: list[str]) -> int:
     return main(arguments)
 
 
+def _tokenizer(arguments: list[str]) -> int:
+    from tunesmith.engine.tokenizer_files import main
+
+    return main(arguments)
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "standby": _standby,
@@ -74,6 +80,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "doctor": _doctor,
     "chat": _chat,
     "answer": _answer,
+    "tokenizer": _tokenizer,
 }
 
 

@@ -20,8 +20,8 @@ from tunesmith.runs import RunDir, verify_manifest
 from tunesmith.runs.files import storage_errors
 
 # What is downloaded: safetensors weights, settings, tokenizer files. Never code, never pickles.
-DOWNLOADED = (
-    "*.safetensors",
+WEIGHTS = ("*.safetensors",)
+SMALL_FILES = (
     "*.json",
     "*.jinja",
     "tokenizer.model",
@@ -47,6 +47,7 @@ def resolve_name(
     source: str = "auto",
     revision: str = "main",
     base_dir: Path | None = None,
+    weights: bool = True,
     on_progress: OnProgress | None = None,
 ) -> Path:
     """The folder of the model that `name` stands for, downloaded when needed."""
@@ -70,9 +71,10 @@ def resolve_name(
             hint="A model id looks like Qwen/Qwen3-0.6B.",
             code="model_not_found",
         )
+    wanted = [*(WEIGHTS if weights else ()), *SMALL_FILES]
     if source == "modelscope" or (source == "auto" and _prefers_modelscope()):
-        return _download_from_modelscope(name, revision=revision, report=report)
-    return _download_from_hub(name, revision=revision, report=report)
+        return _download_from_modelscope(name, wanted, revision=revision, report=report)
+    return _download_from_hub(name, wanted, revision=revision, report=report)
 
 
 def result_folder(directory: Path) -> Path:
@@ -127,7 +129,9 @@ def _prefers_modelscope() -> bool:
     return os.environ.get("USE_MODELSCOPE_HUB", "").strip().lower() in ("1", "true", "yes", "on")
 
 
-def _download_from_hub(name: str, *, revision: str, report: OnProgress) -> Path:
+def _download_from_hub(
+    name: str, wanted: list[str], *, revision: str, report: OnProgress
+) -> Path:
     from huggingface_hub import snapshot_download
 
     reachable = _hub_answers(name, revision)
@@ -137,7 +141,7 @@ def _download_from_hub(name: str, *, revision: str, report: OnProgress) -> Path:
             found = snapshot_download(
                 name,
                 revision=revision,
-                allow_patterns=list(DOWNLOADED),
+                allow_patterns=wanted,
                 ignore_patterns=list(NOT_DOWNLOADED),
                 local_files_only=not reachable,
                 tqdm_class=_progress_bar(report),
@@ -240,7 +244,9 @@ def _progress_bar(report: OnProgress) -> Any:
     return Bar
 
 
-def _download_from_modelscope(name: str, *, revision: str, report: OnProgress) -> Path:
+def _download_from_modelscope(
+    name: str, wanted: list[str], *, revision: str, report: OnProgress
+) -> Path:
     try:
         from modelscope import snapshot_download  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -252,7 +258,7 @@ def _download_from_modelscope(name: str, *, revision: str, report: OnProgress) -
     report(0, 0, "bytes")
     settings = {
         "revision": None if revision == "main" else revision,  # its main branch is named master
-        "allow_patterns": list(DOWNLOADED),
+        "allow_patterns": wanted,
         "ignore_patterns": list(NOT_DOWNLOADED),
     }
     try:

@@ -17,7 +17,7 @@ import re
 import shutil
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -143,7 +143,7 @@ class Catalog:
         return about
 
     @contextmanager
-    def draft(self, name: str, *, next_id: int = 1) -> Iterator[Draft]:
+    def draft(self, name: str, *, next_id: int = 1) -> Generator[Draft]:
         """A new version in the making; whatever ends the block before `publish` leaves nothing."""
         if not is_name(name):
             raise bad_name(name)

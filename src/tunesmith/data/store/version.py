@@ -22,7 +22,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -49,10 +49,10 @@ SCHEMA = pa.schema(
     ],
     metadata={"tunesmith": "rows"},
 )
-Rows = pa.Table
+Rows: TypeAlias = Any  # pa.Table; pyarrow has no types
 
 
-def is_stored(schema: pa.Schema) -> bool:
+def is_stored(schema: Any) -> bool:
     """Whether a Parquet file is a part of a published version."""
     return (schema.metadata or {}).get(b"tunesmith") == b"rows"
 
@@ -261,13 +261,8 @@ class Draft:
             path = self._folder / f"part-{len(self._parts):05d}.parquet"
             self._parts.append({"name": path.name})
             self._part_rows = self._part_bytes = 0
-            self._writer = pq.ParquetWriter(
-                path,
-                SCHEMA,
-                compression="zstd",
-                compression_level=1,
-                use_dictionary=["file", "kind"],
-            )
+            settings: dict[str, Any] = {"compression_level": 1, "use_dictionary": ["file", "kind"]}
+            self._writer = pq.ParquetWriter(path, SCHEMA, compression="zstd", **settings)
         return self._writer
 
     def _close_part(self) -> None:

@@ -1,0 +1,269 @@
+"""One piece of a dataset: rows to records, what is wrong with each, and facts about all of them.
+
+Runs in a process of its own, so everything that goes in or out can be pickled. What needs other
+rows (duplicates, lengths, classes) is decided in check.py from the facts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+
+from tunesmith.data.check.duplicates import band_keys
+from tunesmith.data.check.findings import Findings, Place
+from tunesmith.data.check.languages import language_of
+from tunesmith.data.check.openai_rules import wrong_for_openai
+from tunesmith.data.check.rows import wrong_in
+from tunesmith.data.check.texts import Texts, excerpt, find_in_texts
+from tunesmith.data.conversation import Message, PreferencePair, StoredRecord, Text
+from tunesmith.data.convert import RowUnusable
+from tunesmith.data.formats import Layout
+from tunesmith.data.readers import Block, Row, parse_block
+from tunesmith.data.records import from_json, kind_of, to_json
+from tunesmith.data.store.version import Rows, digest_of
+from tunesmith.errors import DataError
+
+SHORT_ANSWER = 40  # characters; answers of a classification are not longer
+_KEPT_OF_REJECTED = 2000  # characters of a row that could not be used
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to find out about each row."""
+
+    near: bool = True  # MinHash keys
+    rows: bool = False  # the rows in the form of the store
+    openai: bool = False  # OpenAI's own rules as well
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file as its first rows show it."""
+
+    name: str
+    layout: Layout
+    columns: frozenset[str]  # of the first rows
+    always: frozenset[str]  # in every one of them
+
+
+@dataclass
+class Facts:
+    """Columns of small facts, one entry a usable row."""
+
+    lines: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.int64] | None  # of stored rows
+    files: npt.NDArray[np.uint16]  # positions in `names`
+    names: list[str]
+    digests: npt.NDArray[np.uint64]
+    lengths: npt.NDArray[np.int32]  # characters of the whole row
+    languages: npt.NDArray[np.uint8]
+    keys: npt.NDArray[np.uint64] | None
+    short_answers: Counter[str] = field(default_factory=Counter[str])
+
+
+@dataclass
+class Piece:
+    """What came out of one piece."""
+
+    read: int  # rows and unreadable lines
+    size: int  # bytes of the source
+    findings: Findings
+    facts: Facts
+    rows: Rows | None = None  # without ids
+    rejected: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+
+@dataclass
+class _Records:
+    """Usable rows of a piece, column by column."""
+
+    files: list[str] = field(default_factory=list[str])
+    lines: list[int] = field(default_factory=list[int])
+    ids: list[int] | None = None
+    records: list[StoredRecord] = field(default_factory=list[StoredRecord])
+    json: list[bytes] = field(default_factory=list[bytes])
+    extras: list[bytes | None] = field(default_factory=list[bytes | None])
+
+    def add(self, file: str, line: int, layout: Layout, row: Row) -> None:
+        """Convert a row and take it in; RowUnusable leaves everything as it was."""
+        record = layout.convert(row)
+        try:
+            json = orjson.dumps(to_json(record))
+            extra = _extra(row, layout.used)
+        except orjson.JSONEncodeError as error:
+            raise RowUnusable("nested_too_deep") from error
+        self.files.append(file)
+        self.lines.append(line)
+        self.records.append(record)
+        self.json.append(json)
+        self.extras.append(extra)
+
+    def place(self, at: int, where: str = "", text: str = "") -> Place:
+        row = None if self.ids is None else self.ids[at]
+        return Place(self.files[at], self.lines[at], row, where, text)
+
+
+def inspect_block(block: Block, source: Source, wanted: Wanted) -> Piece:
+    """Rows of a file."""
+    findings = Findings()
+    rejected: list[dict[str, Any]] = []
+    unreadable: list[tuple[int, DataError]] = []
+    rows = parse_block(block, lambda line, error: unreadable.append((line, error)))
+    for line, error in unreadable:
+        add_unreadable(findings, rejected, source.name, line, error)
+    found = _Records()
+    for line, row in rows:
+        _look_at_columns(findings, source, line, row)
+        if wanted.openai:
+            for code, where in wrong_for_openai(row):
+                findings.add(code, Place(source.name, line, None, where))
+        try:
+            found.add(source.name, line, source.layout, row)
+        except RowUnusable as reason:
+            text = _written(row)
+            findings.add(str(reason), Place(source.name, line, excerpt=_short(text)))
+            rejected.append(_rejected(source.name, line, str(reason), text[:_KEPT_OF_REJECTED]))
+    rejected.sort(key=lambda entry: entry["line"])
+    digests = np.array([digest_of(json) for json in found.json], np.uint64)
+    facts = _look_at(found, digests, findings, wanted)
+    table = _table(found, digests) if wanted.rows else None
+    return Piece(len(rows) + len(unreadable), block.size, findings, facts, table, rejected)
+
+
+def inspect_stored(rows: Rows, wanted: Wanted) -> Piece:
+    """Rows of a published version."""
+    findings = Findings()
+    found = _Records(
+        files=rows["file"].to_pylist(),
+        lines=rows["line"].to_pylist(),
+        ids=rows["id"].to_pylist(),
+    )
+    found.json = [text.encode() for text in rows["record"].to_pylist()]
+    found.records = [from_json(orjson.loads(text)) for text in found.json]
+    digests = rows["digest"].to_numpy()
+    size = sum(map(len, found.json))
+    return Piece(len(rows), size, findings, _look_at(found, digests, findings, wanted))
+
+
+def add_unreadable(
+    findings: Findings, rejected: list[dict[str, Any]], file: str, line: int, error: DataError
+) -> None:
+    """Count a line that holds no row."""
+    message = error.message.partition(": ")[2] or error.message
+    findings.add(error.code, Place(file, line, excerpt=message))
+    rejected.append(_rejected(file, line, error.code, message))
+
+
+def _rejected(file: str, line: int, reason: str, text: str) -> dict[str, Any]:
+    return {"file": file, "line": line, "reason": reason, "text": text}
+
+
+def _look_at_columns(findings: Findings, source: Source, line: int, row: Row) -> None:
+    names = row.keys()
+    if names == source.columns:
+        return
+    for code, odd in (
+        ("missing_field", source.always - names),
+        ("unknown_field", names - source.columns),
+    ):
+        if odd:
+            findings.add(code, Place(source.name, line, field=", ".join(sorted(odd)[:5])))
+
+
+def _written(row: Row) -> str:
+    """A row for the report; what JSON cannot write is shown as Python would."""
+    try:
+        return orjson.dumps(row, default=str).decode("utf-8", "replace")
+    except orjson.JSONEncodeError:
+        return ascii(row)
+
+
+def _extra(row: Row, used: frozenset[str]) -> bytes | None:
+    """The columns that are no part of the record."""
+    if row.keys() <= used:
+        return None
+    rest = {name: value for name, value in row.items() if name not in used}
+    return orjson.dumps(rest, default=str)
+
+
+def _table(found: _Records, digests: npt.NDArray[np.uint64]) -> Rows:
+    return pa.table(
+        {
+            "file": pa.array(found.files, pa.string()),
+            "line": pa.array(found.lines, pa.int64()),
+            "kind": pa.array([kind_of(record) for record in found.records], pa.string()),
+            "record": pa.array(found.json, pa.large_binary()).cast(pa.large_string()),
+            "extra": pa.array(found.extras, pa.large_binary()).cast(pa.large_string()),
+            "digest": pa.array(digests, pa.uint64()),
+        }
+    )
+
+
+# ---------------------------------------------------------------- texts of a row
+
+
+def texts_of(record: StoredRecord) -> tuple[str, str, str]:
+    """(questions, answers, the whole), the turns of each one below the other."""
+    if isinstance(record, Text):
+        return "", "", record.text
+    turns: Sequence[Message] = record.messages
+    if isinstance(record, PreferencePair):
+        turns = (*turns, *record.chosen, *record.rejected)
+    if len(turns) == 2 and turns[0].role == "user" and turns[1].role == "assistant":
+        question, answer = turns[0].content, turns[1].content
+        return question, answer, f"{question}\n{answer}"
+    questions = "\n".join([m.content for m in turns if m.role == "user"])
+    answers = "\n".join([m.content for m in turns if m.role == "assistant"])
+    return questions, answers, "\n".join([m.content for m in turns])
+
+
+def _look_at(
+    found: _Records, digests: npt.NDArray[np.uint64], findings: Findings, wanted: Wanted
+) -> Facts:
+    """Check records and texts; the facts that the whole dataset is judged by."""
+    for at, record in enumerate(found.records):
+        for code, where in dict(wrong_in(record)).items():
+            findings.add(code, found.place(at, where))
+    parts = [texts_of(record) for record in found.records]
+    questions, answers, whole = zip(*parts, strict=True) if parts else ((), (), ())
+    texts = Texts(*(pa.array(column, pa.large_string()) for column in (questions, answers, whole)))
+    for code, mask in find_in_texts(texts).items():
+        hits = np.flatnonzero(mask)
+        kept = hits[: findings.room(code)]
+        for at in kept:
+            findings.add(code, found.place(int(at), *_where(code, parts[at])))
+        findings.count(code, len(hits) - len(kept))
+    names = list(dict.fromkeys(found.files))
+    number = {name: position for position, name in enumerate(names)}
+    return Facts(
+        lines=np.array(found.lines, np.int64),
+        ids=None if found.ids is None else np.array(found.ids, np.int64),
+        files=np.array([number[name] for name in found.files], np.uint16),
+        names=names,
+        digests=digests,
+        lengths=np.array([len(text) for text in whole], np.int32),
+        languages=language_of(texts.whole),
+        keys=band_keys(texts.whole) if wanted.near else None,
+        short_answers=Counter(a for a in answers if 0 < len(a) <= SHORT_ANSWER),
+    )
+
+
+def _where(code: str, parts: tuple[str, str, str]) -> tuple[str, str]:
+    """(field, excerpt) of what was found in a row's texts."""
+    question, answer, whole = parts
+    for name, text in (("answer", answer), ("question", question)):
+        found = excerpt(code, text) if text else ""
+        if found:
+            return name, found
+    return "text", excerpt(code, whole)
+
+
+def _short(text: str, length: int = 80) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."

@@ -1,0 +1,130 @@
+"""Tokens of every row, measured once through the one renderer and remembered under a fingerprint.
+
+For each row: how many tokens, how many of them are learned, and how many of those would be left if
+the row were cut at each of some lengths. The tokens themselves are not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import tokenizers
+
+from tunesmith.data import cache
+from tunesmith.data.renderer import Renderer
+from tunesmith.data.store import Version
+from tunesmith.data.subject import Subject
+from tunesmith.data.tokenise import Fit, Progress, Source, Tokeniser
+from tunesmith.recipe import Dataset
+
+CUTS = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
+_WHOLE = Fit(2**31 - 1, "truncate")
+_COLUMNS = {
+    "lines": np.int64,
+    "sources": np.uint16,
+    "lengths": np.int32,
+    "label_counts": np.int32,
+    "answers": np.int32,
+}
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """One entry a row; `kept` is [rows, cuts]: labels left of each row at each cut."""
+
+    lines: npt.NDArray[np.int64]
+    sources: npt.NDArray[np.uint16]
+    lengths: npt.NDArray[np.int32]  # tokens
+    label_counts: npt.NDArray[np.int32]  # tokens that are learned
+    answers: npt.NDArray[np.int32]  # stretches of them: trained turns
+    kept: npt.NDArray[np.int32]
+    cuts: tuple[int, ...]
+    tallies: list[dict[str, Any]]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def kept_at(self, cut: int) -> npt.NDArray[np.int32]:
+        """Labels of each row that are left at one of the cuts."""
+        return self.kept[:, self.cuts.index(cut)]
+
+
+def measure(
+    subject: Subject,
+    renderer: Renderer,
+    *,
+    cache_dir: Path,
+    on_progress: Progress,
+    max_length: int | None = None,
+) -> Lengths:
+    """Measure all rows, or read what was measured before."""
+    cuts: tuple[int, ...] = tuple(sorted({*CUTS, max_length or CUTS[0]}))
+    sources = _sources(subject)
+    facts = {
+        "code": cache.code_fingerprint(),
+        "tokenizers": tokenizers.__version__,
+        "renderer": renderer.facts(),
+        "cuts": cuts,
+        "sources": [
+            [cache.file_digest(s.file, cache_dir), s.name, s.wanted.model_dump(mode="json")]
+            for s in sources
+        ],
+    }
+
+    def build(draft: Path) -> None:
+        writer = _LengthWriter(draft, cuts)
+        Tokeniser(renderer, _WHOLE, writer, on_progress).run(sources)
+
+    folder = cache.build_once(cache_dir, f"lengths-{cache.fingerprint(facts)}", build)
+    columns = {name: np.load(folder / f"{name}.npy") for name in (*_COLUMNS, "kept")}
+    tallies = orjson.loads((folder / "tallies.json").read_bytes())
+    return Lengths(**columns, cuts=cuts, tallies=tallies)
+
+
+def _sources(subject: Subject) -> list[Source]:
+    if isinstance(subject, Version):
+        wanted = Dataset(dataset=subject.label)
+        return [Source(part, subject.label, 0, wanted, None) for part in subject.parts]
+    return [Source(path, path.name, 0, subject.wanted, None) for path in subject.paths]
+
+
+class _LengthWriter:
+    """Takes rows from the tokeniser in the place of a table's writer."""
+
+    def __init__(self, directory: Path, cuts: Sequence[int]) -> None:
+        self._directory = directory
+        self._cuts = np.array(cuts)
+        self._columns: dict[str, list[int]] = {name: [] for name in _COLUMNS}
+        self._kept: list[npt.NDArray[np.int32]] = []
+
+    def announce(self, rows: Iterable[tuple[int, dict[str, Any]]]) -> None:
+        """Nothing of the raw rows is kept."""
+
+    def add(
+        self, ids: npt.NDArray[np.uint32], targets: npt.NDArray[np.uint8], **facts: int
+    ) -> None:
+        learned = np.flatnonzero(targets)
+        gaps = int(np.count_nonzero(np.diff(learned) > 1)) if len(learned) else -1
+        known = {
+            "lines": facts["lines"],
+            "sources": facts["sources"],
+            "lengths": len(ids),
+            "label_counts": len(learned),
+            "answers": gaps + 1,
+        }
+        for name, column in self._columns.items():
+            column.append(known[name])
+        self._kept.append(np.searchsorted(learned, self._cuts).astype(np.int32))
+
+    def finish(self, about: dict[str, Any]) -> None:
+        for name, dtype in _COLUMNS.items():
+            np.save(self._directory / f"{name}.npy", np.array(self._columns[name], dtype))
+        kept = np.array(self._kept, np.int32).reshape(-1, len(self._cuts))
+        np.save(self._directory / "kept.npy", kept)
+        (self._directory / "tallies.json").write_bytes(orjson.dumps(about["tallies"]))

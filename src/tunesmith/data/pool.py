@@ -1,0 +1,67 @@
+"""Work on the pieces of a dataset in several processes, results in the order of the pieces."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from multiprocessing import get_context
+from typing import TypeVar
+
+from tunesmith.errors import RunFailed
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+MAX_PROCESSES = 8
+_AHEAD = 2  # pieces that wait for each process: bounds the memory
+
+
+def num_processes() -> int:
+    """The cores that this process may use, 8 at most; TUNESMITH_PROCESSES says otherwise."""
+    wanted = os.environ.get("TUNESMITH_PROCESSES", "")
+    if wanted.isdecimal() and int(wanted):
+        return int(wanted)
+    return min(
+        MAX_PROCESSES, len(os.sched_getaffinity(0)) if _HAS_AFFINITY else os.cpu_count() or 1
+    )
+
+
+_HAS_AFFINITY = hasattr(os, "sched_getaffinity")
+
+
+def in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], *, processes: int
+) -> Iterator[Result]:
+    """work(item) for each item. `work` and items are pickled; one process works in place."""
+    if processes < 2:
+        yield from map(work, items)
+        return
+    context = get_context("spawn")  # a fork would copy the threads' locks of this process
+    with ProcessPoolExecutor(processes, context, initializer=_leave_interrupts_alone) as pool:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > processes * _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise RunFailed(
+                "A process that was reading the data ended unexpectedly; it may have been out of "
+                "memory.",
+                hint="Run the command again with TUNESMITH_PROCESSES=1.",
+                code="process_lost",
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _leave_interrupts_alone() -> None:
+    """Ctrl-C reaches the whole group; only the parent decides what it means."""
+    with suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
