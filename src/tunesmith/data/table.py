@@ -11,6 +11,7 @@ apart or where a long document is split into windows; `records` says which rows 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ _COLUMNS = {
     "digests": np.uint64,
 }
 _ABOUT = "table.json"
+_CODES = {np.int64: "q", np.uint16: "H", np.uint64: "Q"}  # of typed arrays: 8 bytes a value
 
 
 class TableBroken(ValueError):
@@ -152,9 +154,9 @@ class TableWriter:
 
     def __init__(self, directory: Path, columns: Sequence[str] = ()) -> None:
         self._directory = directory
-        self._columns: dict[str, list[int]] = {name: [] for name in _COLUMNS}
+        self._columns = {name: array(_CODES[dtype]) for name, dtype in _COLUMNS.items()}
         self._marked = tuple(columns)
-        self._marks: list[tuple[int, ...]] = []
+        self._marks = array("Q")
         self._marks_of_line: dict[int, tuple[int, ...]] = {}
 
     def __enter__(self) -> TableWriter:
@@ -186,14 +188,14 @@ class TableWriter:
         for name, column in self._columns.items():
             column.append(known[name])
         if self._marked:
-            self._marks.append(self._marks_of_line[facts["lines"]])
+            self._marks.extend(self._marks_of_line[facts["lines"]])
 
     def finish(self, about: dict[str, Any]) -> None:
         """Write the small arrays; a table without them does not open."""
         for name, dtype in _COLUMNS.items():
             np.save(self._directory / f"{name}.npy", np.array(self._columns[name], dtype=dtype))
-        marks = np.array(self._marks, np.uint64).reshape(len(self._marks), len(self._marked))
-        for number in range(len(self._marked)):
-            np.save(self._directory / f"marks-{number}.npy", marks[:, number])
+        marks, every = np.array(self._marks, np.uint64), len(self._marked)
+        for number in range(every):
+            np.save(self._directory / f"marks-{number}.npy", marks[number::every])
         about = {**about, "columns": self._marked}
         (self._directory / _ABOUT).write_bytes(orjson.dumps(about))
