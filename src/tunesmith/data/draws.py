@@ -115,7 +115,7 @@ def apportion(total: int, weights: npt.ArrayLike, low: Ints, high: Ints) -> Ints
 def _whole_groups(
     order: Ints, wanted: int, rng: np.random.Generator, marks: Marks, strata: Marks | None
 ) -> Ints:
-    """Rows of random groups that fit into the quota of their stratum, in a random order.
+    """Rows of random groups that fit, in a random order.
 
     Where none fits, the smallest group is taken, if it leaves half of the rows to learn from.
     """
@@ -126,15 +126,33 @@ def _whole_groups(
         stratum_of = _stratum_of_groups(codes, strata)
         room = quotas(wanted, np.bincount(stratum_of, weights=sizes).astype(np.int64))
     shuffled = rng.permutation(len(sizes))
-    taken = np.zeros(len(sizes), bool)
-    for group in shuffled.tolist():
-        if sizes[group] <= room[stratum_of[group]]:
-            taken[group] = True
-            room[stratum_of[group]] -= sizes[group]
+    taken = _fitting(shuffled, sizes, stratum_of, room, wanted)
     if not taken.any() and wanted:
         smallest = shuffled[np.argmin(sizes[shuffled])]
         taken[smallest] = 2 * sizes[smallest] <= len(marks)
     return order[taken[codes[order]]]
+
+
+def _fitting(
+    shuffled: Ints, sizes: Ints, stratum_of: Ints, room: Ints, wanted: int
+) -> npt.NDArray[np.bool_]:
+    """Groups in this order while they fit: first into their quota, then where one is unfilled.
+
+    The second pass may exceed the quota of a stratum by a part of one group, never empty it.
+    """
+    taken = np.zeros(len(sizes), bool)
+    in_training = np.bincount(stratum_of, weights=sizes).astype(np.int64)
+    left = wanted
+    for exceeds in (False, True):
+        for group in shuffled.tolist():
+            size, stratum = sizes[group], stratum_of[group]
+            limit = min(left, in_training[stratum] - 1) if room[stratum] > 0 else 0
+            if size <= (limit if exceeds else min(limit, room[stratum])) and not taken[group]:
+                taken[group] = True
+                left -= size
+                room[stratum] -= size
+                in_training[stratum] -= size
+    return taken
 
 
 def _groups(marks: Marks) -> Ints:

@@ -124,6 +124,16 @@ def test_groups_stay_whole_in_a_stratified_split(
     assert not set(groups[held]) & set(np.delete(groups, held))
 
 
+def test_groups_of_many_small_strata_reach_about_the_wanted_size() -> None:
+    groups = marks_of([3] * 400)
+    strata = (groups + np.uint64(7)) // np.uint64(8)  # 50 strata of 24 rows
+    drawn = split(1200, 120, groups=groups, strata=strata)
+    assert 110 <= len(drawn.drawn) <= 120
+    by_stratum = np.bincount(strata[drawn.drawn].astype(int), minlength=52)[1:51]
+    assert by_stratum.max() <= 6
+    assert len(set(strata[np.setdiff1d(np.arange(1200), drawn.drawn)])) == len(set(strata))
+
+
 def test_many_small_groups_reach_the_wanted_size() -> None:
     marks = marks_of([3] * 100)
     assert len(split(300, 30, groups=marks).drawn) == 30
