@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Callable
 from pathlib import Path
 
 from tunesmith.errors import DataError
@@ -27,15 +28,19 @@ def guess_encoding(sample: bytes) -> str:
             return name
     if wide := wide_encoding(sample):
         return wide
-    return "GB18030 (GBK)" if _is_chinese(sample) else "Latin-1 or Windows-1252"
+    for name, is_likely in _LIKELY.items():
+        if is_likely(sample):
+            return name
+    return "Latin-1 or Windows-1252"
 
 
 def wide_encoding(sample: bytes) -> str | None:
-    """UTF-16 without a byte order mark: the zeros stand at every second byte, and only there."""
+    """UTF-16 without a byte order mark: zeros are common, and stand at every second byte."""
     even, odd = sample[0::2].count(0), sample[1::2].count(0)
-    if len(sample) < 4 or min(even, odd) or (even + odd) * 5 < len(sample):
+    few, many = sorted((even, odd))  # the few are in characters such as U+9000
+    if many < 2 or few * 8 > many or (many < 16 and many * 5 < len(sample)):
         return None
-    return "UTF-16LE" if odd else "UTF-16BE"
+    return "UTF-16LE" if odd > even else "UTF-16BE"
 
 
 def codec_of(guess: str) -> str:
@@ -47,7 +52,7 @@ def codec_name(encoding: str, path: Path) -> str:
     """The usual name of an encoding that a user named; DataError when there is none."""
     try:
         name = codecs.lookup(encoding).name
-        b"".decode(name)
+        "a".encode(name)  # refused for codecs that are no text encodings
     except (LookupError, ValueError, UnicodeError):
         name = ""
     if not name or name in _NOT_FOR_FILES:
@@ -98,13 +103,46 @@ def not_decodable(
     )
 
 
-def _is_chinese(sample: bytes) -> bool:
-    """True when the bytes make sense as GB18030: most of what is not ASCII is usual characters."""
+def _beyond_ascii(sample: bytes, encoding: str) -> list[str]:
+    """The characters beyond ASCII; none when the bytes make no sense in this encoding."""
     try:
-        text = codecs.getincrementaldecoder("gb18030")().decode(sample)
+        text = codecs.getincrementaldecoder(encoding)().decode(sample)
     except UnicodeDecodeError:
-        return False
-    other = [char for char in text if char > "\x7f"]
+        return []
+    return [char for char in text if char > "\x7f"]
+
+
+def _is_chinese(sample: bytes) -> bool:
+    """True when most of what is not ASCII is usual characters in GB18030."""
+    other = _beyond_ascii(sample, "gb18030")
     # Accented letters followed by a plain one decode too, but as rare characters outside GB2312.
     usual = [char for char in other if len(char.encode("gb2312", "ignore")) == 2]
-    return len(usual) * 2 >= len(other)
+    return bool(other) and len(usual) * 2 >= len(other)
+
+
+def _is_japanese(sample: bytes) -> bool:
+    other = _beyond_ascii(sample, "shift_jis")
+    kana = [char for char in other if "\u3040" <= char <= "\u30ff"]
+    return len(kana) * 10 > len(other)
+
+
+def _is_traditional_chinese(sample: bytes) -> bool:
+    other = _beyond_ascii(sample, "big5")
+    # The first bytes of the 5,401 usual characters and of punctuation.
+    usual = [char for char in other if 0xA1 <= char.encode("big5")[0] <= 0xC6]
+    return bool(other) and len(usual) * 10 >= len(other) * 9
+
+
+def _is_cyrillic(sample: bytes) -> bool:
+    other = _beyond_ascii(sample, "windows-1251")
+    letters = [char for char in other if "\u0400" <= char <= "\u04ff"]
+    num_plain = sum(bytes([byte]).isalpha() for byte in sample)
+    return len(letters) * 10 >= len(other) * 9 and len(letters) > max(8, num_plain)
+
+
+_LIKELY: dict[str, Callable[[bytes], bool]] = {
+    "GB18030 (GBK)": _is_chinese,
+    "Shift_JIS": _is_japanese,
+    "Big5": _is_traditional_chinese,
+    "Windows-1251": _is_cyrillic,
+}

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
+import gzip
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +21,33 @@ import pyarrow.parquet as pq
 import pytest
 from openpyxl import Workbook
 
-from tunesmith.data.readers import dataset_files, read_rows
+from tunesmith.data.readers import (
+    MAX_LINE_BYTES,
+    dataset_files,
+    parse_block,
+    read_blocks,
+    read_rows,
+)
 from tunesmith.errors import DataError
+
+BROKEN = Path(__file__).parents[2] / "broken"
 
 ROWS = [{"问题": "退货?", "答案": "七天内"}, {"问题": "a, b", "答案": 'say "hi"\nplease'}]
 
 
 def read(path: Path) -> list[tuple[int, dict[str, Any]]]:
     return list(read_rows(path))
+
+
+def told(path: Path, encoding: str | None = None) -> tuple[list[int], list[tuple[int, str]]]:
+    """Numbers of the rows, and the lines of the problems with their codes."""
+    problems: list[tuple[int, str]] = []
+    rows = read_rows(
+        path,
+        encoding=encoding,
+        on_problem=lambda line, error: problems.append((line, error.code)),
+    )
+    return [number for number, _ in rows], problems
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -191,3 +220,342 @@ def test_a_folder_is_its_data_files_by_name(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="no data files"):
         dataset_files(tmp_path / "none")
+
+
+def test_a_folder_counts_packed_files_too(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl.gz", b"x")
+    write(tmp_path / "a.parquet.gz", b"x")
+    assert [file.name for file in dataset_files(tmp_path)][:1] == ["a.jsonl.gz"]
+
+
+# Blocks
+
+
+def test_a_block_crosses_processes_and_knows_its_lines(tmp_path: Path) -> None:
+    rows = [{"n": n, "text": "x" * 200} for n in range(30_000)]
+    file = write(tmp_path / "a.jsonl", b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    blocks = [pickle.loads(pickle.dumps(block)) for block in read_blocks(file)]
+    assert len(blocks) > 3
+    assert sum(block.size for block in blocks) == file.stat().st_size
+    parsed = [pair for block in blocks for pair in parse_block(block)]
+    assert parsed == list(enumerate(rows, start=1))
+
+
+def test_the_rows_before_a_bad_line_come_first(tmp_path: Path) -> None:
+    for name, content in (
+        ("a.jsonl", '{"a": 1}\n{"a": 2}\n{"a"\n{"a": 4}'),
+        ("a.json", '[{"a": 1}, {"a": 2}, 3, {"a": 4}]'),
+        ("a.csv", "a\n1\n2\n3,3\n4\n"),
+    ):
+        rows = read_rows(write(tmp_path / name, content))
+        assert len([next(rows), next(rows)]) == 2
+        with pytest.raises(DataError):
+            next(rows)
+
+
+def test_a_listener_hears_of_a_bad_line_and_the_rest_is_read(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", b'{"a": 1}\n{"a"\n{"a": "\xff"}\n[]\n{"a": 5}\n')
+    assert told(file) == (
+        [1, 5],
+        [(2, "invalid_json"), (3, "not_utf8"), (4, "invalid_data")],
+    )
+
+
+def test_a_file_that_cannot_be_read_at_all_is_told_with_line_0(tmp_path: Path) -> None:
+    assert told(tmp_path / "none.jsonl") == ([], [(0, "invalid_data")])
+    assert told(write(tmp_path / "a.doc", "x")) == ([], [(0, "invalid_data")])
+
+
+def test_hints_name_the_cause(tmp_path: Path) -> None:
+    for value, hint in (
+        ("NaN", "NaN and Infinity"),
+        ("-Infinity", "NaN and Infinity"),
+        ('"\\ud800"', "Half of a pair"),
+        ("[" * 1100 + "]" * 1100, "nested"),
+    ):
+        with pytest.raises(DataError, match="line 1, column ") as caught:
+            read(write(tmp_path / "a.jsonl", f'{{"a": {value}}}'))
+        assert hint in caught.value.hint
+
+
+# JSON documents
+
+
+def test_a_large_array_is_read_in_pieces_with_the_places_of_its_mistakes(tmp_path: Path) -> None:
+    elements = [json.dumps({"instruction": f"{n}", "output": "x" * 150}) for n in range(20_000)]
+    elements[15_000] = '{"instruction": 1 2}'
+    elements[17_000] = '{"instruction": NaN}'
+    file = write(tmp_path / "a.json", "[\n" + ",\n".join(elements) + "\n]")
+    problems: list[tuple[int, DataError]] = []
+    rows = list(read_rows(file, on_problem=lambda *problem: problems.append(problem)))
+    assert len(rows) == 19_998
+    assert rows[14_999][1]["instruction"] == "14999"
+    assert rows[-1] == (20_000, json.loads(elements[-1]))
+    assert [line for line, _ in problems] == [15_002, 17_002]
+    assert [error.details["column"] for _, error in problems] == [19, 17]
+    with pytest.raises(DataError, match="line 15002, column 19: invalid JSON"):
+        read(file)
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_large_wrapped_array_is_read_in_pieces(tmp_path: Path, indent: int | None) -> None:
+    rows = [{"messages": [{"role": "user", "content": "问" * 50}] * 3} for _ in range(5_000)]
+    text = json.dumps({"data": rows}, indent=indent, ensure_ascii=False)
+    file = write(tmp_path / "a.json", text)
+    assert len(list(read_blocks(file))) > 1
+    assert read(file) == list(enumerate(rows, start=1))
+    with pytest.raises(DataError, match="before its last bracket"):
+        read(write(tmp_path / "b.json", text.rstrip()[:-1]))
+
+
+def test_a_large_single_row_is_a_row(tmp_path: Path) -> None:
+    row = {"messages": [{"role": "user", "content": "x" * 3_000_000}]}
+    assert read(write(tmp_path / "a.json", orjson.dumps(row))) == [(1, row)]
+    tags = {"tags": ["a", "b"]}
+    assert read(write(tmp_path / "b.json", orjson.dumps(tags))) == [(1, tags)]
+
+
+# Encodings
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("gb18030", "可以退货吗?"),
+        ("big5", "可以退貨嗎?"),
+        ("shift_jis", "返品はできますか?"),
+        ("utf-16", "可以退货吗?"),
+        ("utf-16-le", "Can I return it?"),
+        ("utf-32", "可以退货吗?"),
+        ("windows-1251", "Можно вернуть товар?"),
+        ("latin-1", "Können wir die Ware zurückgeben?"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".txt"])
+def test_a_file_in_another_encoding_is_read_by_name_and_by_guess(
+    tmp_path: Path, encoding: str, text: str, suffix: str
+) -> None:
+    line = {".csv": f"text\n{text}", ".txt": text}.get(suffix, f'{{"text": "{text}"}}')
+    file = write(tmp_path / f"a{suffix}", line.encode(encoding))
+    for name in (encoding, "auto"):
+        assert [row for _, row in read_rows(file, encoding=name)] == [{"text": text}]
+    assert told(file) != ([1], [])
+
+
+def test_a_line_that_is_not_in_the_named_encoding_is_told(tmp_path: Path) -> None:
+    good = '{"a": "你好"}\n'.encode("gb18030")
+    file = write(tmp_path / "a.jsonl", good + b'{"a": "\xff\xff"}\n' + good)
+    assert told(file, "gb18030") == ([1, 3], [(2, "not_decodable")])
+    with pytest.raises(DataError, match="line 2, byte 8 of the line: not gb18030"):
+        list(read_rows(file, encoding="gb18030"))
+
+
+def test_damaged_utf8_is_not_taken_for_another_encoding(tmp_path: Path) -> None:
+    good = '{"a": "你好, 可以退货吗? 七天之内都可以."}\n'.encode()
+    file = write(tmp_path / "a.jsonl", good * 3 + b'{"a": "\xc4\xe3"}\n' + good)
+    assert told(file, "auto") == ([1, 2, 3, 5], [(4, "not_utf8")])
+
+
+def test_a_name_that_is_no_encoding_is_refused(tmp_path: Path) -> None:
+    for name in ("klingon", "hex", "unicode_escape", "\0"):
+        with pytest.raises(DataError, match="no text encoding named"):
+            list(read_rows(write(tmp_path / "a.jsonl", "{}"), encoding=name))
+
+
+# Packed files
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".txt"])
+def test_packed_files_are_read_like_plain_ones(tmp_path: Path, suffix: str) -> None:
+    content = {".csv": "text\nv\n", ".txt": "v\n"}.get(suffix, '{"text": "v"}').encode()
+    (_, row), *_ = read(write(tmp_path / f"a{suffix}.gz", gzip.compress(content)))
+    (_, same), *_ = read(
+        write(tmp_path / f"a{suffix}.zst", pa.compress(content, "zstd").to_pybytes())
+    )
+    assert row == same == {"text": "v"}
+
+
+def test_an_archive_is_refused_with_a_hint(tmp_path: Path) -> None:
+    for name in ("a.zip", "a.jsonl.zip", "a.tar", "a.parquet.gz"):
+        with pytest.raises(DataError, match="cannot be read") as caught:
+            read(write(tmp_path / name, b"PK"))
+        assert "Unpack it first" in caught.value.hint
+
+
+# Spreadsheets and Parquet
+
+
+def test_xlsx_dates_and_booleans_are_sensible_text(tmp_path: Path) -> None:
+    book = Workbook()
+    assert book.active is not None
+    book.active.append(["day", "time", "yes", "number"])
+    book.active.append(
+        [datetime.date(2024, 1, 31), datetime.datetime(2024, 1, 31, 13, 45), True, 0.1]
+    )
+    book.save(tmp_path / "a.xlsx")
+    row = {"day": "2024-01-31", "time": "2024-01-31 13:45:00", "yes": "TRUE", "number": "0.1"}
+    assert read(tmp_path / "a.xlsx") == [(2, row)]
+
+
+def zip_bomb(path: Path, *, declared: int | None = None) -> None:
+    """A book whose sheet unpacks to 100 MB of spaces; its directory may say less."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as book:
+        book.writestr("xl/worksheets/sheet1.xml", b" " * 100_000_000)
+    if declared is not None:
+        content = path.read_bytes()
+        size = (100_000_000).to_bytes(4, "little")
+        path.write_bytes(content.replace(size, declared.to_bytes(4, "little")))
+
+
+@pytest.mark.parametrize("declared", [None, 1000])
+def test_a_zip_bomb_is_refused_before_it_is_opened(tmp_path: Path, declared: int | None) -> None:
+    zip_bomb(tmp_path / "a.xlsx", declared=declared)
+    with pytest.raises(DataError, match=r"unpacks to \d+ MiB or more, [\d,]+ times") as caught:
+        read(tmp_path / "a.xlsx")
+    assert caught.value.code == "expands_too_far"
+
+
+def test_parquet_values_have_types_of_json(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "day": pa.array([datetime.date(2024, 1, 31)]),
+            "price": pa.array([decimal.Decimal("1.50")]),
+            "score": pa.array([float("nan")]),
+            "raw": pa.array([b"bytes"]),
+            "pairs": pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    (_, row), *_ = read(tmp_path / "a.parquet")
+    assert row == {
+        "day": "2024-01-31", "price": "1.50", "score": None, "raw": "bytes", "pairs": [["a", 1]],
+    }  # fmt: skip
+
+
+def test_parquet_comes_in_blocks(tmp_path: Path) -> None:
+    rows = [{"n": n, "text": f"{n} " * 100} for n in range(20_000)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    assert len(list(read_blocks(tmp_path / "a.parquet"))) > 3
+    assert read(tmp_path / "a.parquet") == list(enumerate(rows, start=1))
+
+
+# Odd names, and things that are no files
+
+
+@pytest.mark.parametrize(
+    "name", ["数据 一.jsonl", "-rf.jsonl", "a'b\"c.jsonl", "a\nb.jsonl", "A.JSONL"]
+)
+def test_odd_names_are_read(tmp_path: Path, name: str) -> None:
+    assert read(write(tmp_path / name, '{"a": 1}')) == [(1, {"a": 1})]
+
+
+def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "loop.jsonl").symlink_to("loop.jsonl")
+    (tmp_path / "zero.jsonl").symlink_to("/dev/zero")
+    (tmp_path / "folder.jsonl").mkdir()
+    names = ("pipe", "loop", "zero", "folder", "x" * 300, "nul\0nul")
+    for name in names:
+        for suffix in (".jsonl", ".csv", ".xlsx", ".parquet"):
+            path = tmp_path / f"{name}{suffix if name not in names[:4] else '.jsonl'}"
+            with pytest.raises(DataError):
+                read(path)
+
+
+# Size: each in a process of its own, whose memory is measured
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from tunesmith.data.readers import parse_block, read_blocks, read_rows
+import orjson, pyarrow  # what is loaded is no growth
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+problems = {}
+def tell(line, error):
+    problems[error.code] = problems.get(error.code, 0) + 1
+    problems["last"] = [line, error.message[-120:]]
+rows = sum(1 for _ in read_rows(Path(sys.argv[1]), on_problem=tell))
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(orjson.dumps({"rows": rows, "problems": problems, "grown_mib": grown / 1024}).decode())
+"""
+
+
+def measured(path: Path) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.txt"])
+def test_a_line_of_1_gb_is_skipped_and_never_held(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    line = b'{"a": 1}\n'
+    with file.open("wb") as sparse:
+        sparse.write(line + line)
+        sparse.truncate(2 * len(line) + (1 << 30))
+        sparse.seek(0, os.SEEK_END)
+        sparse.write(b"\n" + line)
+    result = measured(file)
+    assert result["rows"] == (2 if name == "a.csv" else 3)
+    assert result["problems"]["line_too_long"] == 1
+    assert result["problems"]["last"][0] == 3
+    assert "1,024 MiB" in result["problems"]["last"][1]
+    assert result["grown_mib"] < 3 * MAX_LINE_BYTES / (1 << 20)
+
+
+@pytest.mark.slow
+def test_a_json_document_of_1_gb_without_an_end_is_bounded(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    with file.open("wb") as sparse:
+        sparse.write(b'[{"a": "')
+        for _ in range(1 << 10):
+            sparse.write(b"x" * (1 << 20))
+    result = measured(file)
+    assert result["rows"] == 0
+    assert result["problems"]["line_too_long"] == 1
+    assert result["grown_mib"] < 8 * MAX_LINE_BYTES / (1 << 20)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".json"])
+def test_short_lines_by_the_hundred_thousand_take_no_memory(tmp_path: Path, suffix: str) -> None:
+    lines = {".jsonl": '{"a":1}\n', ".csv": "1\n", ".json": '{"a":1},\n'}[suffix]
+    before, after = {".csv": ("a\n", ""), ".json": ("[", '{"a":1}]')}.get(suffix, ("", ""))
+    result = measured(write(tmp_path / f"a{suffix}", before + lines * 300_000 + after))
+    assert result["rows"] == 300_000 + (suffix == ".json")
+    assert result["problems"] == {}
+    assert result["grown_mib"] < 250
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".json"])
+def test_100_000_mistakes_are_100_000_problems(tmp_path: Path, suffix: str) -> None:
+    lines = {".jsonl": '{"a":\n', ".csv": "1,2\n", ".json": '{"a":NaN},\n'}[suffix]
+    before, after = {".csv": ("a\n", ""), ".json": ("[", '{"a":1}]')}.get(suffix, ("", ""))
+    result = measured(write(tmp_path / f"a{suffix}", before + lines * 100_000 + after))
+    assert result["rows"] == (suffix == ".json")
+    assert max(n for code, n in result["problems"].items() if code != "last") == 100_000
+    assert result["grown_mib"] < 250
+
+
+# The corpus of broken files
+
+
+def corpus() -> list[tuple[str, str, str]]:
+    """The table in tests/broken/README.md: file, rows, problems."""
+    text = (BROKEN / "README.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| `([^`]+)` \|[^|]*\| ([^|]*) \| ([^|]*) \|$", text, re.MULTILINE)
+
+
+def test_the_corpus_names_each_of_its_files() -> None:
+    names = {file.name for file in BROKEN.iterdir()} - {"README.md"}
+    assert {name for name, _, _ in corpus()} == names
+
+
+@pytest.mark.parametrize(("name", "rows", "problems"), corpus())
+def test_a_broken_file_gives_the_rows_and_problems_of_its_readme(
+    name: str, rows: str, problems: str
+) -> None:
+    numbers, found = told(BROKEN / name)
+    assert " ".join(map(str, numbers)) == rows
+    assert ", ".join(f"{line} {code}" for line, code in found) == problems

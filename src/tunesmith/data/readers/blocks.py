@@ -16,7 +16,7 @@ Batch = tuple[list[tuple[int, Row]], int]  # rows and their bytes
 OnProblem = Callable[[int, DataError], None]
 """Takes the line, 0 for the file as a whole, and what is wrong."""
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 1 << 20  # larger ones cost more: their rows leave the cache of the processor
 MAX_LINE_BYTES = 64 << 20  # also of an element of a json array, and of a record in csv
 GIB = 1 << 30
 MAX_UNPACKED_BYTES = 50 * GIB  # the product's limit for one dataset

@@ -146,12 +146,18 @@ class _Table:
             record.read_again()
 
     def _unreadable(self, error: csv.Error) -> DataError:
-        is_open = "end of data" in str(error)
+        reason, hint = (
+            str(error),
+            "Texts with commas, quotes or line breaks stand in double quotes.",
+        )
+        if "end of data" in reason:
+            hint = "The quote that is opened in the first of these lines is never closed."
+        if "new-line character" in reason:
+            reason = "a carriage return without a line feed"
+            hint = "Save the file with usual line ends, or put the cell in double quotes."
         return DataError(
-            f"{self._path}, {self._record.place}: not readable as CSV ({error}).",
-            hint="The quote that is opened in the first of these lines is never closed."
-            if is_open
-            else "Texts with commas, quotes or line breaks stand in double quotes.",
+            f"{self._path}, {self._record.place}: not readable as CSV ({reason}).",
+            hint=hint,
             file=str(self._path),
             line=self._record.first_line,
         )

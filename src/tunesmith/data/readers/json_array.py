@@ -17,6 +17,7 @@ import orjson
 
 from tunesmith.data.encodings import not_decodable
 from tunesmith.data.readers.blocks import (
+    BLOCK_BYTES,
     MAX_LINE_BYTES,
     Batch,
     Block,
@@ -39,6 +40,7 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _FIRST_KEY = re.compile(r'\{[ \t\r\n]*(?:"(?:[^"\\]|\\.)*")?')
 _WRAPPER = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"((?:[^"\\]|\\.)*)"[ \t\r\n]*:[ \t\r\n]*\[')
 _ROW_KEYS = (b"messages", b"conversations")  # a single row, not a wrapper around rows
+_WINDOW = 1 << 14
 _ESCAPE = "surrogateescape"  # keeps bytes that are not UTF-8 until they are reported
 
 
@@ -51,16 +53,15 @@ def begins_as_array(source: Source) -> bool:
 
 def json_blocks(source: Source, on_problem: OnProblem | None) -> Iterator[Block]:
     """The rows of a .json file, or of jsonl with that name."""
-    head = source.read()  # all of a small file
-    source.unread(head)
+    head = _beginning(source)
     begin = head.lstrip()[:1]
     if begin == b"[":
         opening = head.index(b"[") + 1
         yield from _array_blocks(source, opening, b"]", on_problem)
     elif _is_jsonl(head):
         yield from line_blocks(source, on_problem)
-    elif (found := _WRAPPER.match(head)) and found[1] not in _ROW_KEYS and not _is_json(head):
-        yield from _array_blocks(source, found.end(), b"]}", on_problem)
+    elif (opening := _opening_of_wrapper(head)) and not _is_json(head):
+        yield from _array_blocks(source, opening, b"]}", on_problem)
     else:
         yield from _document_blocks(source, on_problem)
 
@@ -71,6 +72,29 @@ def _is_json(document: bytes) -> bool:
     except orjson.JSONDecodeError:
         return False
     return True
+
+
+def _opening_of_wrapper(head: bytes) -> int:
+    """Where the rows begin in an object around an array; 0 when it is something else."""
+    found = _WRAPPER.match(head)
+    return found.end() if found and found[1] not in _ROW_KEYS else 0
+
+
+def _beginning(source: Source) -> bytes:
+    """The first piece; where that does not tell arrays from jsonl, the first line and more."""
+    head = source.read()
+    while len(head) <= MAX_LINE_BYTES:
+        text = head.lstrip()
+        if text[:1] == b"[" or text.partition(b"\n")[2].strip():
+            break
+        if len(head) >= BLOCK_BYTES and _opening_of_wrapper(head):
+            break
+        more = source.read(len(head))
+        if not more:
+            break
+        head += more
+    source.unread(head)
+    return head
 
 
 def _is_jsonl(head: bytes) -> bool:
@@ -157,6 +181,8 @@ class _Array:
         self._line, self._column, self._byte = 1, 1, 1  # where the buffer begins in the file
         self._opening = opening
         self._separator = b""
+        self._window = _WINDOW  # bytes that are looked at when elements are taken one by one
+        self._one_by_one = 0  # bytes to take so before the next attempt to parse many
         self._expects = "first"  # first: an element or the end; element; comma: that or the end
         self._is_lost = False  # until the next separator
         self._is_hungry = False  # nothing can be done before more is read
@@ -186,18 +212,12 @@ class _Array:
 
     def _whole(self) -> Batch | None:
         """All elements but the last ones in one go, if that works."""
-        cut = self._buffer.rfind(self._separator) + 1 if self._separator else 0
-        body = self._buffer[:cut]
-        if self._expects == "comma":
-            comma = len(body) - len(body.lstrip(b" \t\r\n"))
-            if body[comma : comma + 1] != b",":
-                return None
-            body = body[comma + 1 :]
-        try:
-            rows = orjson.loads(b"[%b]" % body) if cut else []
-        except orjson.JSONDecodeError:
+        if self._one_by_one > 0 or not self._separator:
             return None
+        cut = self._buffer.rfind(self._separator) + 1
+        rows = self._parsed(self._buffer[:cut])
         if not rows or set(map(type, rows)) != {dict}:
+            self._one_by_one = cut
             return None
         numbered = list(enumerate(rows, self.number + 1))
         self.number += len(rows)
@@ -205,58 +225,74 @@ class _Array:
         self._expects = "comma"
         return numbered, cut
 
-    def _elements(self, ended: bool) -> Iterator[Batch]:
-        """The elements of the buffer one by one; at first only until the separator is known."""
-        text = self._buffer.decode("utf-8", _ESCAPE)
+    def _parsed(self, body: bytes) -> list[Any]:
+        """Some elements, or none if they are not complete."""
+        if self._expects == "comma":
+            body = body.lstrip(b" \t\r\n")
+            if body[:1] != b",":
+                return []
+            body = body[1:]
+        try:
+            return orjson.loads(b"[%b]" % body)
+        except orjson.JSONDecodeError:
+            return []
+
+    def _elements(self, has_ended: bool) -> Iterator[Batch]:
+        """The elements of the window one by one; at first only until the separator is known."""
+        text = self._buffer[: self._window].decode("utf-8", _ESCAPE)
+        is_all = self._window >= len(self._buffer)
+        is_last = has_ended and is_all
         knew = bool(self._separator)
-        at, last_end = 0, -1
-        while True:
+        at, last_end, num_taken = 0, -1, 0
+        while not (self._separator and not knew):
             at = _after_space(text, at)
             if at == len(text):
                 self._is_hungry = True
                 break
-            if self._expects == "comma":
-                if text[at] == ",":
-                    at, self._expects = at + 1, "element"
-                    continue
-                self._done = text[at] == "]"
-                if not self._done:
-                    self._lose(text, at, "Expecting ',' delimiter")
-                break
-            if self._expects == "first" and text[at] == "]":
+            if self._expects == "comma" and text[at] == ",":
+                at, self._expects = at + 1, "element"
+                continue
+            if self._expects != "element" and text[at] == "]":
                 self._done = True
                 break
-            end = self._end_of_element(text, at, ended)
-            if end is None:
-                self._is_hungry = not self._is_lost
+            end = self._end_of_element(text, at, is_last)
+            if self._is_hungry:
                 break
+            num_taken += 1
+            if isinstance(end, DataError):
+                at = self._lose(text, at, end)
+                if self._is_lost:
+                    return
+                last_end = -1
+                continue
             if last_end > 0:
                 self._learn(text, last_end, at)
             yield self._row(text, at, end)
             at, last_end, self._expects = end, end, "comma"
-            if self._separator and not knew:
-                break
-        if not self._is_lost:
-            self._consume(len(text[:at].encode("utf-8", _ESCAPE)))
+        self._consume(len(text[:at].encode("utf-8", _ESCAPE)))
+        self._window = _WINDOW if num_taken else 4 * self._window
+        self._is_hungry = self._is_hungry and is_all
 
-    def _end_of_element(self, text: str, at: int, ended: bool) -> int | None:
-        """Where it ends; None when more has to be read, or when it ends nowhere."""
+    def _end_of_element(self, text: str, at: int, is_last: bool) -> int | DataError:
+        """Where it ends, or why nowhere; hungry when that shows only in what comes."""
+        if self._expects == "comma":
+            return self._invalid(text, at, "Expecting ',' delimiter")
         try:
             _, end = _SCANNER.raw_decode(text, at)
         except json.JSONDecodeError as error:
-            if ended or not _is_cut_off(error, text):
-                self._lose(text, error.pos, error.msg)
-            elif len(self._buffer) > MAX_LINE_BYTES:
-                self._lose_long(text, at)
-            return None
+            if is_last or not _is_cut_off(error, text):
+                return self._invalid(text, error.pos, error.msg)
+            if len(self._buffer) > MAX_LINE_BYTES and len(text) > MAX_LINE_BYTES // 4:
+                line, _ = self._place(text, at)
+                return too_long(self._source.path, line, len(self._buffer), "an element")
+            end = len(text)
         except RecursionError:
-            self._lose(text, at, "nested too deep")
-            return None
-        except ValueError:  # a number of more digits than Python converts
-            self._lose(text, at, "a number is too long")
-            return None
+            return self._invalid(text, at, "nested too deep")
+        except ValueError:  # more digits than Python converts
+            return self._invalid(text, at, "a number is too long")
         # A number may go on in what has not been read.
-        return end if end < len(text) or ended else None
+        self._is_hungry = end == len(text) and not is_last
+        return end
 
     def _row(self, text: str, at: int, end: int) -> Batch:
         self.number += 1
@@ -293,36 +329,38 @@ class _Array:
         """What stands between two elements."""
         found = _FIRST_KEY.match(text, start)
         if found and text[end - 1] == "}" and not self._separator:
-            self._separator = text[end - 1 : found.end()].encode("utf-8", "replace")
+            self._separator = text[end - 1 : found.end()].encode("utf-8", "ignore")
 
-    def _lose(self, text: str, at: int, reason: str) -> None:
-        """Report what is no JSON; go on behind the next separator, if it is known."""
+    def _invalid(self, text: str, at: int, reason: str) -> DataError:
         line, column = self._place(text, at)
         hint = why(text, at, reason) or _HINT
-        problem = invalid_json(self._source.path, line, column, reason, hint)
-        self._give_up(line, problem, len(text[:at].encode("utf-8", _ESCAPE)))
+        return invalid_json(self._source.path, line, column, reason, hint)
 
-    def _lose_long(self, text: str, at: int) -> None:
-        line, _ = self._place(text, at)
-        problem = too_long(self._source.path, line, len(self._buffer), "an element")
-        self._give_up(line, problem, len(self._buffer) - len(self._separator))
-
-    def _give_up(self, line: int, problem: DataError, num_bytes: int) -> None:
+    def _lose(self, text: str, at: int, problem: DataError) -> int:
+        """Report an element without an end; where to go on, which is the next separator."""
         self.number += 1
-        tell(self._on_problem, line, problem)
-        self._consume(num_bytes)
-        self._is_lost = True
-        self._done = not self._separator
+        tell(self._on_problem, problem.details["line"], problem)
+        self._expects = "comma"
+        found = text.find(self._separator.decode(), at + 1) if self._separator else -1
+        if found < 0:
+            self._is_lost = True
+            self._done = not self._separator
+            self._skip(len(self._buffer[: self._window]))
+        return found + 1
+
+    def _skip(self, num_bytes: int) -> None:
+        """Consume all of it but the beginning of a separator."""
+        self._consume(max(0, num_bytes - max(0, len(self._separator) - 1)))
 
     def _find_way(self) -> None:
         """Consume what comes before the next separator."""
         at = self._buffer.find(self._separator)
         if at < 0:
             self._is_hungry = True
-            self._consume(max(0, len(self._buffer) - len(self._separator)))
+            self._skip(len(self._buffer))
             return
         self._consume(at + 1)
-        self._is_lost, self._expects = False, "comma"
+        self._is_lost = False
 
     def _check_end(self) -> None:
         """Report an array that is not complete, or something behind it."""
@@ -362,6 +400,7 @@ class _Array:
 
     def _consume(self, num_bytes: int) -> None:
         taken, self._buffer = self._buffer[:num_bytes], self._buffer[num_bytes:]
+        self._one_by_one -= num_bytes
         num_lines = taken.count(b"\n")
         if num_lines:
             self._line += num_lines

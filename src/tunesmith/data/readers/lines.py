@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import gc
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from itertools import filterfalse, islice
 
 import orjson
 
-from tunesmith.data.encodings import not_decodable
+from tunesmith.data.encodings import SAMPLE, not_decodable
 from tunesmith.data.readers.blocks import (
     MAX_LINE_BYTES,
     Block,
@@ -101,11 +103,14 @@ def _one_by_one(
 ) -> list[tuple[int, Row]]:
     """The same for a block in which at least one line is blank or bad."""
     rows: list[tuple[int, Row]] = []
+    undecodable = _Undecodable(block, lines)
     for number, line in enumerate(lines, block.first_line):
+        # Files that were put together from several have marks at other places than their beginning.
+        line = line.removeprefix(codecs.BOM_UTF8)
         try:
             value = orjson.loads(line)
         except orjson.JSONDecodeError:
-            if line.strip() and (problem := _problem(block, line, number)):
+            if line.strip() and (problem := _problem(block, line, number, undecodable)):
                 tell(on_problem, number, problem)
             continue
         if isinstance(value, dict):
@@ -115,12 +120,38 @@ def _one_by_one(
     return rows
 
 
-def _problem(block: Block, line: bytes, number: int) -> DataError | None:
+class _Undecodable:
+    """Says what is wrong with lines that are not in their encoding, with one guess for a block."""
+
+    def __init__(self, block: Block, lines: list[bytes]) -> None:
+        self._block = block
+        self._lines = lines
+        self._sample = b""
+
+    def problem(self, number: int, error: UnicodeDecodeError) -> DataError:
+        if not self._sample:
+            # Only lines that are not UTF-8: a file may have been put together from several.
+            rest = islice(self._lines, number - self._block.first_line, None)
+            self._sample = b"\n".join(islice(filterfalse(_is_utf8, rest), 100))[:SAMPLE]
+        block = self._block
+        byte = error.start + 1
+        return not_decodable(block.file, number, byte, self._sample, block.encoding)
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _problem(block: Block, line: bytes, number: int, undecodable: _Undecodable) -> DataError | None:
     """Why a line is no row: its encoding, or its JSON; None for a blank line."""
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
-        return not_decodable(block.file, number, error.start + 1, line, block.encoding)
+        return undecodable.problem(number, error)
     if not text.strip():
         return None
     try:
@@ -162,12 +193,12 @@ def decoded_lines(block: Block, on_problem: OnProblem | None) -> Iterator[tuple[
         return
     except UnicodeDecodeError:
         lines = payload.split(b"\n")
+    undecodable = _Undecodable(block, lines)
     for number, line in enumerate(lines, block.first_line):
         try:
             yield number, line.decode()
         except UnicodeDecodeError as error:
-            at = error.start + 1
-            tell(on_problem, number, not_decodable(block.file, number, at, line, block.encoding))
+            tell(on_problem, number, undecodable.problem(number, error))
             yield number, None
 
 
