@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tunesmith.data.check.rules import RULES
-from tunesmith.data.check.texts import mended
+from tunesmith.data.check.texts import MENDABLE, mended
 from tunesmith.data.conversation import Message, Text
 from tunesmith.data.editing import in_texts, rewrite
 from tunesmith.data.store import Catalog, Version
@@ -52,7 +52,8 @@ class _Mender:
     def __init__(self, codes: Sequence[str]) -> None:
         self.counts: Counter[str] = Counter()
         self._seen: set[int] | None = set() if "duplicate" in codes else None
-        self._texts = [code for code in codes if RULES[code].fix == "rewrite"]
+        wanted = [code for code in codes if RULES[code].fix == "rewrite"]
+        self._texts = sorted(wanted, key=_order)
 
     def __call__(self, row: StoredRow) -> StoredRow | None:
         for code in self._texts:
@@ -67,6 +68,11 @@ class _Mender:
                 return None
             self._seen.add(row.digest)
         return row
+
+
+def _order(code: str) -> int:
+    """Garbled characters first: taking control characters out of them would destroy them."""
+    return MENDABLE.index(code) if code in MENDABLE else len(MENDABLE)
 
 
 def _text_mend(code: str) -> Callable[[StoredRow], StoredRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections import deque
@@ -41,7 +42,7 @@ def in_order(
         yield from map(work, items)
         return
     context = get_context("spawn")  # a fork would copy the threads' locks of this process
-    with ProcessPoolExecutor(processes, context, initializer=_leave_interrupts_alone) as pool:
+    with ProcessPoolExecutor(processes, context, initializer=_prepare) as pool:
         waiting: deque[Future[Result]] = deque()
         try:
             for item in items:
@@ -61,7 +62,11 @@ def in_order(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _leave_interrupts_alone() -> None:
-    """Ctrl-C reaches the whole group; only the parent decides what it means."""
+def _prepare() -> None:
+    """Ctrl-C reaches the whole group, and only the parent decides what it means.
+
+    Rows hold no cycles, and looking for some among so many takes a fifth of the time.
+    """
     with suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.disable()

@@ -28,6 +28,7 @@ from tunesmith.data.conversation import (
 Kind = Literal["conversation", "text", "preference_pair", "unpaired_preference"]
 KINDS: tuple[Kind, ...] = ("conversation", "text", "preference_pair", "unpaired_preference")
 _OPTIONAL = ("name", "reasoning", "weight", "tool_call_id")
+_NOTHING = (None,) * len(_OPTIONAL)
 _optional_values = attrgetter(*_OPTIONAL)
 
 
@@ -81,10 +82,11 @@ def _message(message: Message) -> dict[str, Any]:
     fields: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
         fields["tool_calls"] = [_call(call) for call in message.tool_calls]
-    for name, value in zip(_OPTIONAL, _optional_values(message), strict=True):
-        if value is not None:
-            fields[name] = value
-    return fields
+    values = _optional_values(message)
+    if values == _NOTHING:
+        return fields
+    told = zip(_OPTIONAL, values, strict=True)
+    return fields | {name: value for name, value in told if value is not None}
 
 
 def _call(call: ToolCall) -> dict[str, Any]:

@@ -16,12 +16,13 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
+from tunesmith.data.check.buffers import rows_of
 from tunesmith.data.check.duplicates import band_keys
 from tunesmith.data.check.findings import Findings, Place
-from tunesmith.data.check.languages import language_of
+from tunesmith.data.check.languages import language_of, script_counts
 from tunesmith.data.check.openai_rules import wrong_for_openai
 from tunesmith.data.check.rows import wrong_in
-from tunesmith.data.check.texts import Texts, excerpt, find_in_texts
+from tunesmith.data.check.texts import Texts, excerpt, find_in_texts, stands_in
 from tunesmith.data.conversation import Message, PreferencePair, StoredRecord, Text
 from tunesmith.data.convert import RowUnusable
 from tunesmith.data.formats import Layout
@@ -229,12 +230,13 @@ def _look_at(
 ) -> Facts:
     """Check records and texts; the facts that the whole dataset is judged by."""
     for at, record in enumerate(found.records):
-        for code, where in dict(wrong_in(record)).items():
+        for code, where in wrong_in(record).items():
             findings.add(code, found.place(at, where))
     parts = [texts_of(record) for record in found.records]
     questions, answers, whole = zip(*parts, strict=True) if parts else ((), (), ())
     texts = Texts(*(pa.array(column, pa.large_string()) for column in (questions, answers, whole)))
-    for code, mask in find_in_texts(texts).items():
+    counts = script_counts(*rows_of(texts.whole))
+    for code, mask in find_in_texts(texts, counts).items():
         hits = np.flatnonzero(mask)
         kept = hits[: findings.room(code)]
         for at in kept:
@@ -249,7 +251,7 @@ def _look_at(
         names=names,
         digests=digests,
         lengths=np.array([len(text) for text in whole], np.int32),
-        languages=language_of(texts.whole),
+        languages=language_of(texts.whole, counts),
         keys=band_keys(texts.whole) if wanted.near else None,
         short_answers=Counter(a for a in answers if 0 < len(a) <= SHORT_ANSWER),
     )
@@ -259,10 +261,10 @@ def _where(code: str, parts: tuple[str, str, str]) -> tuple[str, str]:
     """(field, excerpt) of what was found in a row's texts."""
     question, answer, whole = parts
     for name, text in (("answer", answer), ("question", question)):
-        found = excerpt(code, text) if text else ""
-        if found:
-            return name, found
-    return "text", excerpt(code, whole)
+        if stands_in(code, text):
+            return name, excerpt(code, text)
+    of_the_row = stands_in(code, whole) or not answer
+    return ("text", excerpt(code, whole)) if of_the_row else ("answer", excerpt(code, answer))
 
 
 def _short(text: str, length: int = 80) -> str:

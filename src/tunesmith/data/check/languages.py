@@ -58,14 +58,15 @@ def _script_table() -> npt.NDArray[np.uint8]:
 
 
 _TABLE = _script_table()
+ScriptCounts = dict[str, npt.NDArray[np.int64]]
 _ROWS_AT_ONCE = 128  # few enough that all steps stay in the processor's cache
 # Where in its share of the row each sample lies: not evenly, or a text with a period would fool it.
 _JITTER = np.random.default_rng(7).integers(0, 1 << 16, SAMPLED_BYTES)
 
 
-def language_of(texts: Strings) -> npt.NDArray[np.uint8]:
-    """For each row, the place of its language in LANGUAGES."""
-    counts = script_counts(*rows_of(texts))
+def language_of(texts: Strings, counts: ScriptCounts | None = None) -> npt.NDArray[np.uint8]:
+    """For each row, the place of its language in LANGUAGES; `counts` where they are known."""
+    counts = counts or script_counts(*rows_of(texts))
     han, kana = counts["han"], counts["kana"]
     # One Chinese character says about as much as three Latin letters.
     shares = np.stack(
@@ -84,7 +85,7 @@ def language_of(texts: Strings) -> npt.NDArray[np.uint8]:
     return languages
 
 
-def script_counts(data: Bytes, offsets: Offsets) -> dict[str, npt.NDArray[np.int64]]:
+def script_counts(data: Bytes, offsets: Offsets) -> ScriptCounts:
     """By script, the letters among the sampled characters of each row; 'sign' counts the rest."""
     by_row = np.empty((len(offsets) - 1, len(_SCRIPTS)), np.int64)
     for start in range(0, len(by_row), _ROWS_AT_ONCE):

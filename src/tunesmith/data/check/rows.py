@@ -15,15 +15,37 @@ _LETTERS = {"system": "s", "user": "u", "assistant": "a", "tool": "t"}
 _ORDER = re.compile(r"s?(?:ua(?:t+a)*)*u?")
 
 
-def wrong_in(record: StoredRecord) -> Iterator[tuple[str, str]]:
-    """(code, field) of everything that is wrong."""
+def wrong_in(record: StoredRecord) -> dict[str, str]:
+    """The first field of everything that is wrong, by code."""
     if isinstance(record, Text):
-        return
-    yield from _in_turns(record.messages, record.tools)
+        return {}
     if isinstance(record, Conversation):
-        yield from _in_answers(record.messages)
-    elif isinstance(record, PreferencePair) and record.chosen == record.rejected:
-        yield "answers_equal", "rejected"
+        if _is_plain_answer(record.messages):
+            return {}
+        found = [*_in_turns(record.messages, record.tools), *_in_answers(record.messages)]
+        return dict(reversed(found))
+    found = [*_in_turns(record.messages, record.tools)]
+    if isinstance(record, PreferencePair) and record.chosen == record.rejected:
+        found.append(("answers_equal", "rejected"))
+    return dict(reversed(found))
+
+
+def _is_plain_answer(messages: Sequence[Message]) -> bool:
+    """A question and an answer with nothing about them: what most rows are, decided fast."""
+    if len(messages) != 2:
+        return False
+    question, answer = messages
+    text = answer.content
+    return (
+        question.role == "user"
+        and answer.role == "assistant"
+        and answer.weight != 0
+        and not answer.tool_calls
+        and bool(text)
+        and not (text[0].isspace() or text[-1].isspace())
+        and bool(question.content)
+        and not question.content.isspace()
+    )
 
 
 def _in_turns(

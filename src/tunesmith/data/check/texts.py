@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from tunesmith.data.check import markup, mojibake, personal, placeholders
 from tunesmith.data.check.buffers import Strings, pc, rows_of
-from tunesmith.data.check.languages import script_counts
+from tunesmith.data.check.languages import ScriptCounts, script_counts
 from tunesmith.data.check.loops import is_loop, may_loop
 
 Mask = npt.NDArray[np.bool_]
@@ -93,14 +93,24 @@ CODES = (*_FINDERS, "answer_repeats_question", "meaningless")
 _ANYTHING = "|".join(dict.fromkeys(finder.likely for finder in _FINDERS.values()))
 
 
-def find_in_texts(texts: Texts) -> dict[str, Mask]:
-    """By finding, the rows that have it. Findings that no row has are left out."""
+def find_in_texts(texts: Texts, counts: ScriptCounts | None = None) -> dict[str, Mask]:
+    """By finding, the rows that have it. Findings that no row has are left out.
+
+    `counts` are the script counts of the whole rows, where they are known.
+    """
+    counts = counts or script_counts(*rows_of(texts.whole))
     found = _by_pattern(texts.whole)
     for row in _rows_with(_empty_cells(texts.answers)):
         found.setdefault("placeholder", np.zeros(len(texts.whole), np.bool_))[row] = True
     found["answer_repeats_question"] = _repeated_questions(texts)
-    found["meaningless"] = _meaningless(texts)
+    found["meaningless"] = _meaningless(texts, counts)
     return {code: mask for code, mask in found.items() if mask.any()}
+
+
+def stands_in(code: str, text: str) -> bool:
+    """Whether this one text has what a pattern tells; False for findings about a whole row."""
+    finder = _FINDERS.get(code)
+    return finder is not None and finder.find(text) is not None
 
 
 def excerpt(code: str, text: str) -> str:
@@ -201,9 +211,8 @@ def _plain(text: str) -> str:
     return "".join(text.lower().split()).strip(".,;:!?'\"。，；：！？“”‘’…")
 
 
-def _meaningless(texts: Texts) -> Mask:
+def _meaningless(texts: Texts, counts: ScriptCounts) -> Mask:
     """Rows of hardly any letters, answers of marks alone, and phrases that repeat without end."""
-    counts = script_counts(*rows_of(texts.whole))
     signs = counts["sign"]
     letters = sum(counts.values()) - counts["unseen"] - signs
     found = np.zeros(len(texts.whole), np.bool_)

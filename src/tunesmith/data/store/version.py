@@ -189,10 +189,9 @@ class Draft:
         self._part_bytes += size
         digests = rows["digest"].to_numpy()
         self._content.update(np.ascontiguousarray(digests).tobytes())
-        for kind, count in zip(
-            *np.unique(rows["kind"].to_numpy(), return_counts=True), strict=True
-        ):
-            self._kinds[str(kind)] = self._kinds.get(str(kind), 0) + int(count)
+        for counted in rows["kind"].value_counts().to_pylist():
+            kind = counted["values"]
+            self._kinds[kind] = self._kinds.get(kind, 0) + counted["counts"]
         self._next_id = max(self._next_id, int(rows["id"].to_numpy().max()) + 1)
         if self._part_rows >= ROWS_A_PART or self._part_bytes >= BYTES_A_PART:
             self._close_part()
@@ -261,7 +260,11 @@ class Draft:
             path = self._folder / f"part-{len(self._parts):05d}.parquet"
             self._parts.append({"name": path.name})
             self._part_rows = self._part_bytes = 0
-            settings: dict[str, Any] = {"compression_level": 1, "use_dictionary": ["file", "kind"]}
+            settings: dict[str, Any] = {
+                "compression_level": 1,
+                "use_dictionary": ["file", "kind"],
+                "write_statistics": ["id"],
+            }
             self._writer = pq.ParquetWriter(path, SCHEMA, compression="zstd", **settings)
         return self._writer
 
