@@ -2,7 +2,7 @@
 
 Read `prepare.py` first. What happens to a file:
 
-    readers.py     file -> (line, row)             encodings.py names what is not UTF-8
+    readers/       file -> (line, row)             encodings.py names what is not UTF-8
     formats.py     which column is what, and why   convert.py: row -> record (conversation.py)
                      first_rows.py  asks the sample   messages.py: one turn   preferences.py: pairs
     renderer.py    record -> text, spans -> tokens, targets

@@ -1,6 +1,7 @@
 """`tunesmith data ...`: bring data in, see what is in it, mend it, take it out.
 
-commands.py holds the commands; the other files hold what they print.
+Read `commands.py` first; reading.py holds options that several commands have, told.py what they
+print.
 """
 
 from tunesmith.cli.data.commands import app

@@ -35,7 +35,8 @@ def line_blocks(
     is_blank = True
     for block in cut_lines(source, on_problem):
         assert isinstance(block.payload, bytes)
-        is_blank = is_blank and not block.payload.decode("utf-8", "replace").strip()
+        text = block.payload.decode("utf-8", "replace") if is_blank else ""
+        is_blank = is_blank and not text.strip().strip("\ufeff")
         yield block
     if is_blank:
         raise no_rows(source.path, what)

@@ -149,7 +149,11 @@ def test_ordinary_accents_and_scripts_are_not_garbled(text: str) -> None:
     assert mended("mojibake", text) is None
 
 
-@given(st.text(st.characters(min_codepoint=0xC0, max_codepoint=0x17F), min_size=2, max_size=20))
+# Letters without those that cp1252 has for bytes: a text with them may itself look garbled.
+ACCENTED = st.characters(min_codepoint=0xC0, max_codepoint=0x17F, exclude_characters="ŒœŠšŽžŸ")
+
+
+@given(st.text(ACCENTED, min_size=2, max_size=20))
 def test_a_mended_text_is_what_somebody_garbled(text: str) -> None:
     assume(find_mojibake(text) is None)
     try:
