@@ -8,6 +8,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
+import typer
+
 from tunesmith.cli.progress import duration
 from tunesmith.cli.terminal import say
 from tunesmith.data.tokenise import Progress
@@ -16,6 +18,7 @@ _QUIET_SECONDS = 1.0  # work that is done sooner says nothing
 _LINE_SECONDS = 5.0  # between plain lines
 _WORDS = {
     "read": "Reading",
+    "download": "Downloading",
     "write": "Writing",
     "tokenise": "Counting tokens",
     "match": "Comparing",
@@ -28,6 +31,10 @@ def progress(*, quiet: bool = False) -> Generator[Progress]:
     shown = _Nothing() if quiet else _Bar() if sys.stderr.isatty() else _Lines()
     try:
         yield shown.advance
+    except KeyboardInterrupt:
+        shown.close()
+        say("Stopped; nothing was published.", to=sys.stderr)
+        raise typer.Exit(130) from None
     finally:
         shown.close()
 
@@ -100,7 +107,7 @@ def _told(kind: str, done: int, total: int, seconds: float) -> str:
 
 
 def _amount(kind: str, number: int) -> str:
-    if kind == "read":
+    if kind in ("read", "download"):
         return size(number)
     return f"{number:,} rows"
 

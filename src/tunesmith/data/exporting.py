@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any, Literal, get_args
 
 import orjson
 
+from tunesmith.data.check.inspect import Wanted
 from tunesmith.data.conversation import (
     Conversation,
     Message,
@@ -30,8 +32,11 @@ from tunesmith.data.conversation import (
     Text,
     UnpairedPreference,
 )
-from tunesmith.data.store import Version
+from tunesmith.data.importing import import_files
+from tunesmith.data.pool import num_processes
+from tunesmith.data.store import Catalog, Version
 from tunesmith.data.store.rows import StoredRow, stored_rows
+from tunesmith.data.subject import Subject
 from tunesmith.data.tokenise import Progress
 from tunesmith.errors import DataError, InputError
 
@@ -47,11 +52,7 @@ Write = Callable[[Version, Iterable[StoredRow], Path], None]
 
 def export(version: Version, format: ExportFormat, path: Path, *, on_progress: Progress) -> int:
     """Write a version to a new file, which appears when it is complete; the number of rows."""
-    if path.exists():
-        raise InputError(
-            f"{path} exists already.", hint="Name another file with --out; nothing was written."
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_room(path)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         _WRITERS[format](version, _counted(version, on_progress), draft)
@@ -60,6 +61,34 @@ def export(version: Version, format: ExportFormat, path: Path, *, on_progress: P
         with suppress(FileNotFoundError):
             draft.unlink()
     return version.manifest.rows
+
+
+def export_subject(
+    subject: Subject, format: ExportFormat, path: Path, *, on_progress: Progress
+) -> tuple[int, int]:
+    """The same for files too, by way of a version for the moment; (rows, rows left out)."""
+    if isinstance(subject, Version):
+        return export(subject, format, path, on_progress=on_progress), 0
+    _make_room(path)
+    with tempfile.TemporaryDirectory(prefix=".tunesmith-", dir=path.parent) as folder:
+        done = import_files(
+            Catalog(Path(folder)),
+            "rows",
+            subject,
+            wanted=Wanted(near=False),
+            processes=num_processes(),
+            on_progress=on_progress,
+        )
+        rows = export(done.version, format, path, on_progress=on_progress)
+        return rows, done.version.manifest.rejected
+
+
+def _make_room(path: Path) -> None:
+    if path.exists():
+        raise InputError(
+            f"{path} exists already.", hint="Name another file with --out; nothing was written."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _counted(version: Version, on_progress: Progress) -> Iterator[StoredRow]:

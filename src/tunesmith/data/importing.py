@@ -62,7 +62,9 @@ def read_into(
             gathered.add(piece)
             draft.reject(piece.rejected)
             if piece.rows is not None:
-                draft.append_new(piece.rows)
+                draft.append_new(piece.rows[: _room(files, draft.rows - before)])
+            if _room(files, draft.rows - before) == 0:
+                break
         report = gathered.finish()
     if draft.rows == before:
         raise DataError(
@@ -72,6 +74,12 @@ def read_into(
             code="no_usable_rows",
         )
     return report
+
+
+def _room(files: Files, rows: int) -> int | None:
+    """How many rows are still wanted; None for all."""
+    limit = files.wanted.max_samples
+    return None if limit is None else max(0, limit - rows)
 
 
 def told_sources(files: Files, report: Report, catalog: Catalog) -> list[dict[str, Any]]:

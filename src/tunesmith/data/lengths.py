@@ -72,14 +72,20 @@ def measure(
         "renderer": renderer.facts(),
         "cuts": cuts,
         "sources": [
-            [cache.file_digest(s.file, cache_dir), s.name, s.wanted.model_dump(mode="json")]
-            for s in sources
+            [
+                cache.file_digest(source.file, cache_dir),
+                source.name,
+                source.wanted.model_dump(mode="json"),
+                source.encoding,
+            ]
+            for source in sources
         ],
     }
 
     def build(draft: Path) -> None:
         writer = _LengthWriter(draft, cuts)
-        Tokeniser(renderer, _WHOLE, writer, on_progress).run(sources)
+        tokeniser = Tokeniser(renderer, _WHOLE, writer, on_progress, skips_bad_lines=True)
+        tokeniser.run(sources)
 
     folder = cache.build_once(cache_dir, f"lengths-{cache.fingerprint(facts)}", build)
     columns = {name: np.load(folder / f"{name}.npy") for name in (*_COLUMNS, "kept")}
@@ -91,7 +97,8 @@ def _sources(subject: Subject) -> list[Source]:
     if isinstance(subject, Version):
         wanted = Dataset(dataset=subject.label)
         return [Source(part, subject.label, 0, wanted, None) for part in subject.parts]
-    return [Source(path, path.name, 0, subject.wanted, None) for path in subject.paths]
+    wanted, encoding = subject.wanted, subject.encoding
+    return [Source(path, path.name, 0, wanted, None, encoding) for path in subject.paths]
 
 
 class _LengthWriter:

@@ -15,7 +15,7 @@ import numpy as np
 from tunesmith.data.conversation import Conversation, Record
 from tunesmith.data.convert import RowUnusable, to_learn
 from tunesmith.data.formats import SAMPLE_ROWS, Layout, find_layout
-from tunesmith.data.readers import Row, Rows, read_rows
+from tunesmith.data.readers import OnProblem, Row, Rows, read_rows
 from tunesmith.data.renderer import EncodedRow, Rendered, Renderer
 from tunesmith.data.table import RowSink
 from tunesmith.data.tally import Tally
@@ -37,6 +37,7 @@ class Source:
     dataset: int
     wanted: Dataset
     max_rows: int | None
+    encoding: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,15 @@ class Tokeniser:
     """Writes the records of some files into one table."""
 
     def __init__(
-        self, renderer: Renderer, fit: Fit, writer: RowSink, on_progress: Progress
+        self,
+        renderer: Renderer,
+        fit: Fit,
+        writer: RowSink,
+        on_progress: Progress,
+        *,
+        skips_bad_lines: bool = False,
     ) -> None:
+        self._skips_bad_lines = skips_bad_lines  # counts what training stops at
         self._renderer = renderer
         self._fit = fit
         self._writer = writer
@@ -74,7 +82,8 @@ class Tokeniser:
 
     def _file(self, number: int, source: Source) -> Tally:
         tally = Tally(source.name)
-        rows, layout = _begin(source)
+        skip = _counting(tally) if self._skips_bad_lines else None
+        rows, layout = _begin(source, skip)
         room = self._room(source)
         tally.format, tally.why = layout.format, layout.why
         for batch in _batches(islice(rows, room)):
@@ -167,8 +176,18 @@ class Tokeniser:
         self._num_records += 1
 
 
-def _begin(source: Source) -> tuple[Rows, Layout]:
-    rows = read_rows(source.file)
+def _counting(tally: Tally) -> OnProblem:
+    """Counts a line that holds no row as one that was read and dropped."""
+
+    def count(line: int, problem: DataError) -> None:
+        tally.rows_read += 1
+        tally.drop(problem.code, line)
+
+    return count
+
+
+def _begin(source: Source, on_problem: OnProblem | None) -> tuple[Rows, Layout]:
+    rows = read_rows(source.file, encoding=source.encoding, on_problem=on_problem)
     first = list(islice(rows, SAMPLE_ROWS))
     layout = find_layout([row for _, row in first], source.wanted, source.name)
     return chain(first, rows), layout

@@ -104,6 +104,55 @@ def import_(
     say(f"  train on it  data.train: [{{dataset: {done.version.label}}}]")
 
 
+@app.command("import-info", epilog="Example: tunesmith data import-info data/dataset_info.json")
+def import_info(
+    file: Annotated[Path, typer.Argument(metavar="dataset_info.json", help="Of LLaMA-Factory.")],
+    only: Annotated[list[str] | None, typer.Option(help="One of its datasets; repeatable.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Import the datasets of a LLaMA-Factory dataset_info.json, with a verdict on every key.
+
+    Loading scripts are never run and nothing is downloaded; such entries are named and left out.
+    """
+    from tunesmith.data.check.inspect import Wanted
+    from tunesmith.data.dataset_info import read_datasets
+    from tunesmith.data.importing import import_files
+    from tunesmith.data.pool import num_processes
+
+    listed = read_datasets(file)
+    unknown = sorted(set(only or ()) - {dataset.name for dataset in listed})
+    if unknown:
+        known = ", ".join(dataset.name for dataset in listed)
+        raise InputError(f"{file} lists no dataset '{unknown[0]}'.", hint=f"It lists: {known}.")
+    told: list[dict[str, Any]] = []
+    for dataset in listed:
+        if only and dataset.name not in only:
+            continue
+        entry: dict[str, Any] = {"name": dataset.name, "problem": dataset.problem}
+        entry["verdicts"] = [asdict(verdict) for verdict in dataset.verdicts]
+        if dataset.wanted is not None:
+            try:
+                subject = open_files([Path(dataset.wanted.dataset)], dataset.wanted, None)
+                with progress() as on_progress:
+                    done = import_files(
+                        open_catalog(),
+                        dataset.name,
+                        subject,
+                        wanted=Wanted(near=False),
+                        processes=num_processes(),
+                        on_progress=on_progress,
+                    )
+                entry |= {"version": done.version.label, "rows": done.version.manifest.rows}
+            except InputError as error:
+                entry["problem"] = error.message
+        told.append(entry)
+    if json:
+        say_json(told)
+    else:
+        _say_listed(told)
+    raise typer.Exit(1 if any(entry["problem"] for entry in told) else 0)
+
+
 @app.command(epilog="Example: tunesmith data add support more.jsonl")
 def add(
     name: NameArgument,
@@ -528,27 +577,34 @@ def verify(name: NameArgument) -> None:
 
 @app.command(epilog="Example: tunesmith data export support --format openai --out support.jsonl")
 def export(
-    subject: NameArgument,
+    subject: SubjectArgument,
     format: Annotated[
         str, typer.Option(help="jsonl, csv, xlsx, parquet, alpaca, sharegpt or openai.")
     ] = "jsonl",
     out: Annotated[
         Path | None, typer.Option(help="The file; NAME-VERSION.SUFFIX if empty.")
     ] = None,
+    prompt_field: PromptOption = None,
+    response_field: ResponseOption = None,
+    encoding: EncodingOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write a version to a file that other programs read."""
-    from tunesmith.data.exporting import FORMATS, SUFFIXES
-    from tunesmith.data.exporting import export as write
+    """Write a version, or a file in another format, to a file that other programs read."""
+    from tunesmith.data.exporting import FORMATS, SUFFIXES, export_subject
 
     if format not in FORMATS:
         raise InputError(f"There is no format '{format}'.", hint=f"Known: {', '.join(FORMATS)}.")
-    version = open_version(subject)
-    suffix = SUFFIXES.get(format, f".{format}")
-    path = out or Path(f"{version.manifest.name}-{version.manifest.version}-{format}{suffix}")
+    wanted = wanted_rows(subject, None, prompt_field, response_field)
+    found = open_subject(subject, wanted, encoding)
+    stem = Path(found.name.replace("@", "-")).stem if out is None else ""
+    path = out or Path(f"{stem}-{format}{SUFFIXES.get(format, f'.{format}')}")
     with progress() as on_progress:
-        rows = write(version, format, path, on_progress=on_progress)
-    say_json({"file": str(path), "rows": rows}) if json else say(f"{path}: {rows:,} rows.")
+        rows, rejected = export_subject(found, format, path, on_progress=on_progress)
+    if json:
+        say_json({"file": str(path), "rows": rows, "rejected": rejected})
+        return
+    left = f"; {rejected:,} could not be used, see `tunesmith data check`" if rejected else ""
+    say(f"{path}: {rows:,} rows{left}.")
 
 
 # ---------------------------------------------------------------- helpers
@@ -572,6 +628,14 @@ def _field(text: str) -> tuple[str, Any]:
         return name, orjson.loads(value)
     except orjson.JSONDecodeError as error:
         raise InputError(f"record is no valid JSON: {error}.") from error
+
+
+def _say_listed(entries: list[dict[str, Any]]) -> None:
+    for entry in entries:
+        published = f"{entry['version']}, {entry['rows']:,} rows" if "version" in entry else ""
+        say(f"{entry['name']}: {published or 'not imported: ' + entry['problem']}")
+        for verdict in entry["verdicts"]:
+            say("  " + "  ".join(str(value) for value in verdict.values() if value))
 
 
 def _say_report(report: Report, *, places: int) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.cli.terminal import columns, fold, short_text, table, wants_colour
 from tunesmith.cli.work import size
-from tunesmith.data.check.rules import rule_of
+from tunesmith.data.check.rules import RULES, rule_of
 
 if TYPE_CHECKING:
     from tunesmith.data.check.check import Report
@@ -62,11 +62,16 @@ def _finding_lines(finding: Finding, *, chinese: bool, places: int) -> Iterator[
 def _place_lines(place: Place) -> Iterator[str]:
     parts = [
         f"row {place.row}" if place.row is not None else "",
-        f"{place.file} line {place.line}" if place.file else "",
+        f"{place.file} {_unit(place.file)} {place.line}" if place.file else "",
         place.field,
     ]
     where = ", ".join(filter(None, parts))
     yield f"         {where}" + (f": {short_text(place.excerpt, 80)}" if place.excerpt else "")
+
+
+def _unit(file: str) -> str:
+    """What is counted in a file: rows where an editor shows no lines, or other ones."""
+    return "row" if file.endswith((".json", ".parquet", ".xlsx", ".xls", ".json.gz")) else "line"
 
 
 def _sum_line(report: Report) -> str:
@@ -147,14 +152,16 @@ def _bar(share: float, width: int) -> str:
 
 def preview_lines(shown: RowPreview, *, tokens: bool) -> Iterator[str]:
     """A row as messages, then as the tokens that the model gets."""
-    yield f"{shown.file} line {shown.line} ({shown.why})"
+    yield f"{shown.file} {_unit(shown.file)} {shown.line} ({shown.why})"
     for name, text in _messages(shown.record or {}):
         yield ""
         yield coloured(f"{name}", "1")
         yield text
     if shown.refused:
         yield ""
-        yield f"This row trains nothing: {shown.refused}"
+        rule = rule_of(shown.refused)
+        said = rule.en if shown.refused in RULES else shown.refused
+        yield f"Nothing is learned here. {said}."
     if not tokens:
         return
     for number, row in enumerate(shown.rows, start=1):

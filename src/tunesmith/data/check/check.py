@@ -33,7 +33,6 @@ from tunesmith.data.check.inspect import (
 )
 from tunesmith.data.check.languages import LANGUAGES
 from tunesmith.data.check.openai_rules import MIN_LINES
-from tunesmith.data.check.rules import rule_of
 from tunesmith.data.formats import SAMPLE_ROWS, find_layout
 from tunesmith.data.pool import in_order
 from tunesmith.data.readers import Block, parse_block, read_blocks
@@ -342,7 +341,7 @@ class Gathered:
 
 
 def _told(place: Place) -> str:
-    where = f"{place.file} line {place.line}"
+    where = f"{place.file}: {place.line}"
     return where if place.row is None else f"row {place.row} ({where})"
 
 
@@ -375,9 +374,3 @@ def _leakage(gathered: Gathered, against: Subject, processes: int, on_progress: 
     digests = np.concatenate(known) if known else np.zeros(0, np.uint64)
     rows = np.flatnonzero(np.isin(gathered.digests(), digests))
     gathered.add_rows("leakage", rows, other=against.name)
-
-
-def worst(report: Report) -> str:
-    """The highest severity in a report; `info` where nothing was found."""
-    found = {rule_of(finding.code).severity for finding in report.findings if finding.count}
-    return next((severity for severity in ("error", "warning") if severity in found), "info")

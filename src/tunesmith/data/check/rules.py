@@ -60,6 +60,20 @@ _UNUSABLE = {
     "tool_call_without_name": Rule("error", "A tool call names no function", "工具调用缺少函数名"),
 }
 
+# What is no fault, but teaches nothing in the usual stages.
+_ASIDE = {
+    "preference_row": Rule(
+        "info",
+        "The row compares two answers: sft and pt learn nothing from it",
+        "偏好数据：sft 和 pt 不会从中学习",
+    ),
+    "undesirable_answer": Rule(
+        "info",
+        "The answer is marked as bad: sft and pt leave it out",
+        "标记为不好的回答：sft 和 pt 不使用",
+    ),
+}
+
 # What is wrong in a record.
 _WRONG = {
     "missing_field": Rule("warning", "A column that the other rows have is missing", "缺少列"),
@@ -193,7 +207,15 @@ _TOKENS = {
     ),
 }
 
-RULES: dict[str, Rule] = {**_UNREADABLE, **_UNUSABLE, **_WRONG, **_TEXTS, **_TOGETHER, **_TOKENS}
+RULES: dict[str, Rule] = {
+    **_UNREADABLE,
+    **_UNUSABLE,
+    **_ASIDE,
+    **_WRONG,
+    **_TEXTS,
+    **_TOGETHER,
+    **_TOKENS,
+}
 
 
 def rule_of(code: str) -> Rule:

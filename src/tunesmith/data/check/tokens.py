@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tunesmith.data.check.check import Report
 from tunesmith.data.check.findings import Findings, Place
@@ -35,7 +36,7 @@ def check_tokens(
     for tally in lengths.tallies:
         for reason in _RENDERED:
             _refused(report.findings, reason, tally, places)
-    over = np.flatnonzero(lengths.lengths > max_length)
+    over = np.flatnonzero((lengths.lengths > max_length) & ~_documents(subject, lengths))
     if not len(over):
         return
     kept = lengths.kept_at(max_length)
@@ -51,6 +52,14 @@ def check_tokens(
             report.findings.count(code, 1)
     facts = {"max_length": max_length, "tokens_lost": lost, "label_tokens_lost": labels}
     report.findings.set_detail("overlong", **facts, side="end")
+
+
+def _documents(subject: Subject, lengths: Lengths) -> npt.NDArray[np.bool_]:
+    """Rows of plain text: pre-training splits them into windows and loses nothing."""
+    if isinstance(subject, Version):
+        return np.full(len(lengths), subject.manifest.kinds.keys() == {"text"})
+    is_text = np.array([tally["format"] == "text" for tally in lengths.tallies], np.bool_)
+    return is_text[lengths.sources]
 
 
 def _refused(findings: Findings, reason: str, tally: dict[str, Any], places: _Places) -> None:

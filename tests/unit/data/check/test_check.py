@@ -109,7 +109,7 @@ def test_duplicates_name_the_first_row_of_their_kind(tmp_path: Path) -> None:
     assert _lines(report, "near_duplicate") == [4]
     finding = report.findings.get("duplicate")
     assert finding is not None
-    assert finding.places[0].excerpt == "= d.jsonl line 1"
+    assert finding.places[0].excerpt == "= d.jsonl: 1"
     assert "near_duplicate" not in _check(tmp_path / "d.jsonl", Wanted(near=False)).findings
 
 
