@@ -94,6 +94,7 @@ def check_command(words: list[str]) -> None:
         assert words[0] in ("--help", "--version", "-h"), words[0]
         return
     assert words[0] in COMMANDS, f"there is no command {words[0]}"
+    takes_fields = words[0] in ("train", "plan", "recipe")
     command: Any = get_command(import_module(COMMANDS[words[0]].module).app)
     words = words[1:]
     while words and hasattr(command, "commands") and not words[0].startswith("-"):
@@ -102,7 +103,7 @@ def check_command(words: list[str]) -> None:
     context = command.context_class(command, info_name="tunesmith")
     command.make_parser(context).parse_args(list(words))
     for word in words:
-        if re.match(r"[\w.]+=", word):
+        if takes_fields and re.match(r"[\w.]+=", word):
             explain(word.split("=")[0])
 
 
