@@ -67,6 +67,12 @@ def _answer(arguments: list[str]) -> int:
     return main(arguments)
 
 
+def _score(arguments: list[str]) -> int:
+    from tunesmith.engine.score import main
+
+    return main(arguments)
+
+
 def _tokenizer(arguments: list[str]) -> int:
     from tunesmith.engine.tokenizer_files import main
 
@@ -80,6 +86,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "doctor": _doctor,
     "chat": _chat,
     "answer": _answer,
+    "score": _score,
     "tokenizer": _tokenizer,
 }
 
