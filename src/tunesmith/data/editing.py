@@ -215,7 +215,8 @@ def _known_ids(version: Version, ids: Sequence[int]) -> set[int]:
 
 def values_of(row: StoredRow) -> dict[str, Any]:
     """What a condition can ask a row for."""
-    question, answer, whole = texts_of(row.record)
+    question, answer, other = texts_of(row.record)
+    whole = f"{question}\n{answer}" if other is None else other
     record = row.record
     turns = 0 if isinstance(record, Text) else len(record.messages)
     return {

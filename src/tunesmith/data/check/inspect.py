@@ -16,7 +16,7 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from tunesmith.data.check.buffers import rows_of
+from tunesmith.data.check.buffers import pc, rows_of
 from tunesmith.data.check.duplicates import band_keys
 from tunesmith.data.check.findings import Findings, Place
 from tunesmith.data.check.languages import language_of, script_counts
@@ -200,26 +200,36 @@ def _table(found: _Records, digests: npt.NDArray[np.uint64]) -> Rows:
             "file": pa.array(found.files, pa.string()),
             "line": pa.array(found.lines, pa.int64()),
             "kind": pa.array([kind_of(record) for record in found.records], pa.string()),
-            "record": pa.array(found.json, pa.large_binary()).cast(pa.large_string()),
+            "record": _json_column(found.json),
             "extra": pa.array(found.extras, pa.large_binary()).cast(pa.large_string()),
             "digest": pa.array(digests, pa.uint64()),
         }
     )
 
 
+def _json_column(texts: Sequence[bytes]) -> Any:
+    """A column of texts that are UTF-8 for certain, without another look at each."""
+    offsets = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum([len(text) for text in texts], out=offsets[1:])
+    content = pa.py_buffer(b"".join(texts))
+    return pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(offsets), content)
+
+
 # ---------------------------------------------------------------- texts of a row
 
 
-def texts_of(record: StoredRecord) -> tuple[str, str, str]:
-    """(questions, answers, the whole), the turns of each one below the other."""
+def texts_of(record: StoredRecord) -> tuple[str, str, str | None]:
+    """(questions, answers, the whole), the turns of each one below the other.
+
+    The whole is None where it is just the question above the answer.
+    """
     if isinstance(record, Text):
         return "", "", record.text
     turns: Sequence[Message] = record.messages
     if isinstance(record, PreferencePair):
         turns = (*turns, *record.chosen, *record.rejected)
     if len(turns) == 2 and turns[0].role == "user" and turns[1].role == "assistant":
-        question, answer = turns[0].content, turns[1].content
-        return question, answer, f"{question}\n{answer}"
+        return turns[0].content, turns[1].content, None
     questions = "\n".join([m.content for m in turns if m.role == "user"])
     answers = "\n".join([m.content for m in turns if m.role == "assistant"])
     return questions, answers, "\n".join([m.content for m in turns])
@@ -233,14 +243,13 @@ def _look_at(
         for code, where in wrong_in(record).items():
             findings.add(code, found.place(at, where))
     parts = [texts_of(record) for record in found.records]
-    questions, answers, whole = zip(*parts, strict=True) if parts else ((), (), ())
-    texts = Texts(*(pa.array(column, pa.large_string()) for column in (questions, answers, whole)))
+    texts = _columns_of(parts)
     counts = script_counts(*rows_of(texts.whole))
     for code, mask in find_in_texts(texts, counts).items():
         hits = np.flatnonzero(mask)
         kept = hits[: findings.room(code)]
         for at in kept:
-            findings.add(code, found.place(int(at), *_where(code, parts[at])))
+            findings.add(code, found.place(int(at), *_where(code, *parts[at])))
         findings.count(code, len(hits) - len(kept))
     names = list(dict.fromkeys(found.files))
     number = {name: position for position, name in enumerate(names)}
@@ -250,16 +259,27 @@ def _look_at(
         files=np.array([number[name] for name in found.files], np.uint16),
         names=names,
         digests=digests,
-        lengths=np.array([len(text) for text in whole], np.int32),
+        lengths=pc.utf8_length(texts.whole).to_numpy().astype(np.int32),
         languages=language_of(texts.whole, counts),
         keys=band_keys(texts.whole) if wanted.near else None,
-        short_answers=Counter(a for a in answers if 0 < len(a) <= SHORT_ANSWER),
+        short_answers=Counter(a for _, a, _ in parts if 0 < len(a) <= SHORT_ANSWER),
     )
 
 
-def _where(code: str, parts: tuple[str, str, str]) -> tuple[str, str]:
+def _columns_of(parts: Sequence[tuple[str, str, str | None]]) -> Texts:
+    """The texts of all rows as columns; most rows are a question and an answer, joined here."""
+    question = pa.array([each[0] for each in parts], pa.large_string())
+    answer = pa.array([each[1] for each in parts], pa.large_string())
+    whole = pc.binary_join_element_wise(question, answer, pa.scalar("\n", pa.large_string()))
+    others = [each[2] for each in parts]
+    if any(other is not None for other in others):
+        whole = pc.coalesce(pa.array(others, pa.large_string()), whole)
+    return Texts(question, answer, whole)
+
+
+def _where(code: str, question: str, answer: str, other: str | None) -> tuple[str, str]:
     """(field, excerpt) of what was found in a row's texts."""
-    question, answer, whole = parts
+    whole = f"{question}\n{answer}" if other is None else other
     for name, text in (("answer", answer), ("question", question)):
         if stands_in(code, text):
             return name, excerpt(code, text)
