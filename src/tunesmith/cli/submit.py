@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from tunesmith.cli.terminal import command_line, short_path
-from tunesmith.data.resolve import is_builtin, resolve_dataset
+from tunesmith.data.resolve import find_version, is_builtin, resolve_dataset
+from tunesmith.data.store import parse_reference
 from tunesmith.errors import DataError, ModelError, RunDirError
 from tunesmith.recipe import Notice, Recipe, load, load_recipe, parse_recipe
 from tunesmith.recipe.document import dump_yaml
@@ -107,9 +108,13 @@ def _resolve_dataset(source: dict[str, Any], place: Place, base: Path) -> None:
         resolve_dataset(name, base)  # refuses an unknown one
         return
     found = _existing(name, base)
-    if found is None:
+    version = find_version(name) if found is None else None
+    if version is not None:
+        source["dataset"] = version.label  # the newest one today, whatever is published later
+    elif found is not None:
+        source["dataset"] = str(found)
+    else:
         raise _missing_dataset(name, ".".join(place), base)
-    source["dataset"] = str(found)
 
 
 def _existing(name: str, base: Path) -> Path | None:
@@ -139,10 +144,14 @@ def _missing_dataset(name: str, field: str, base: Path) -> DataError:
     near = difflib.get_close_matches(Path(name).name, names, n=3, cutoff=0.6)
     guess = f"Files with such a name there: {', '.join(near)}. " if near else ""
     return DataError(
-        f"{field}: there is no file {looked}.",
+        f"{field}: there is no file {looked}{_nor_dataset(name)}.",
         hint=f"{guess}A relative path starts at the recipe's folder, or at the current one.",
         code="dataset_not_found",
     )
+
+
+def _nor_dataset(name: str) -> str:
+    return f", and no dataset {name}" if parse_reference(name) else ""
 
 
 def _difference(before: Recipe, after: Recipe) -> str:

@@ -32,6 +32,7 @@ from tunesmith.data.readers import dataset_files
 from tunesmith.data.renderer import Renderer
 from tunesmith.data.report import Warnings, data_report, report_warnings, warning
 from tunesmith.data.resolve import resolve_dataset
+from tunesmith.data.store.version import MANIFEST
 from tunesmith.data.table import TableBroken, TableWriter, TokenTable
 from tunesmith.data.tally import total
 from tunesmith.data.tokenise import Fit, Progress, Source, Tokeniser
@@ -144,7 +145,8 @@ def _sources(
         path = resolve_dataset(wanted.dataset, base_dir)
         limits = [limit for limit in (wanted.max_samples, max_rows) if limit is not None]
         for file in dataset_files(path):
-            name = wanted.dataset if file == path else file.name
+            is_whole = file == path or (path / MANIFEST).is_file()
+            name = wanted.dataset if is_whole else file.name
             sources.append(Source(file, name, number, wanted, min(limits, default=None)))
     return sources
 

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 
 from tunesmith.cli.main import run
+from tunesmith.cli.submit import read_submission
+from tunesmith.data.readers import dataset_files, read_rows
+from tunesmith.data.resolve import resolve_dataset
+from tunesmith.errors import DataError
 
 
 @pytest.fixture(autouse=True)
@@ -105,10 +109,22 @@ def test_wrong_use_is_one_clear_message_and_code_2(
 
 def test_a_recipe_may_name_a_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _data(capsys, "import", "shop.jsonl", "--name", "shop")
-    from tunesmith.data.readers import dataset_files, read_rows
-    from tunesmith.data.resolve import resolve_dataset
-
     files = dataset_files(resolve_dataset("shop@1", tmp_path))
     rows = [row for file in files for row in read_rows(file)]
     assert len(rows) == 120
     assert rows[0][0] == 1
+
+
+def test_a_submitted_recipe_holds_on_to_the_version_of_the_day(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _data(capsys, "import", "shop.jsonl", "--name", "shop")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("model: starter\ndata: {train: [shop]}\n")
+    submission = read_submission(recipe, [])
+    _data(capsys, "fix", "shop")
+    assert submission.recipe.data.train[0].dataset == "shop@1"
+    assert read_submission(recipe, []).recipe.data.train[0].dataset == "shop@2"
+    recipe.write_text("model: starter\ndata: {train: [shop@9]}\n")
+    with pytest.raises(DataError, match="no version 9"):
+        read_submission(recipe, [])
