@@ -92,7 +92,8 @@ def _detected(table: FirstRows) -> Layout:
     raise DataError(
         f"{table.file}: cannot tell which columns hold question and answer. "
         f"The columns are: {table.names()}.",
-        hint="Name them: data.train: [{dataset: ..., prompt_field: ..., response_field: ...}]",
+        hint="Name them: data.train: [{dataset: ..., prompt_field: ..., response_field: ...}], or "
+        "--prompt-field and --response-field on the command line.",
         code="unknown_format",
     )
 

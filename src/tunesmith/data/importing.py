@@ -70,7 +70,7 @@ def read_into(
         raise DataError(
             f"None of the {report.rows_read} rows can be used; nothing was imported. "
             f"{_reasons(report)}",
-            hint="`tunesmith data check` shows every line. Name the columns, or the encoding.",
+            hint=_hint(report),
             code="no_usable_rows",
         )
     return report
@@ -95,6 +95,12 @@ def told_sources(files: Files, report: Report, catalog: Catalog) -> list[dict[st
         }
         for path in files.paths
     ]
+
+
+def _hint(report: Report) -> str:
+    if "not_utf8" in report.findings:
+        return "Add --encoding auto, or the name of the encoding, such as --encoding gb18030."
+    return "`tunesmith data check` shows every line."
 
 
 def _reasons(report: Report) -> str:

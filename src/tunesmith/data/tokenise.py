@@ -189,6 +189,12 @@ def _counting(tally: Tally) -> OnProblem:
 def _begin(source: Source, on_problem: OnProblem | None) -> tuple[Rows, Layout]:
     rows = read_rows(source.file, encoding=source.encoding, on_problem=on_problem)
     first = list(islice(rows, SAMPLE_ROWS))
+    if not first:
+        raise DataError(
+            f"{source.name} holds no row that can be read.",
+            hint="`tunesmith data check` says what is wrong with its lines.",
+            code="no_rows",
+        )
     layout = find_layout([row for _, row in first], source.wanted, source.name)
     return chain(first, rows), layout
 

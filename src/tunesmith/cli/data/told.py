@@ -62,7 +62,7 @@ def _finding_lines(finding: Finding, *, chinese: bool, places: int) -> Iterator[
 def _place_lines(place: Place) -> Iterator[str]:
     parts = [
         f"row {place.row}" if place.row is not None else "",
-        f"{place.file} {_unit(place.file)} {place.line}" if place.file else "",
+        f"{place.file} {_unit(place.file)} {place.line}" if place.line else place.file,
         place.field,
     ]
     where = ", ".join(filter(None, parts))

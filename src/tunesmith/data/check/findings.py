@@ -15,8 +15,8 @@ PLACES_KEPT = 100
 class Place:
     """Where something was found.
 
-    `row` is the id of a stored row, None in a plain file; `file` and `line` are where it came from,
-    `file` is empty where only the id is known.
+    `row` is the id of a stored row, None in a plain file; `file` and `line` are where it came from:
+    the line is 0 where the whole file is meant, the file empty where only the id is known.
     """
 
     file: str
@@ -26,7 +26,7 @@ class Place:
     excerpt: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        told: dict[str, Any] = {"file": self.file, "line": self.line}
+        told: dict[str, Any] = {"file": self.file, "line": self.line} if self.file else {}
         if self.row is not None:
             told["row"] = self.row
         if self.field:

@@ -26,6 +26,13 @@ _COLUMNS = ("Name the columns with --prompt-field and so on.", "用 --prompt-fie
 
 # What keeps a line from being a row.
 _UNREADABLE = {
+    "invalid_data": Rule(
+        "error",
+        "The file, or the rest of it, cannot be read",
+        "文件或其余部分无法读取",
+        "Mend the file, or name its encoding.",
+        "修复文件，或指定编码。",
+    ),
     "invalid_json": Rule("error", "The line is no valid JSON", "不是合法的 JSON", *_LINE),
     "invalid_csv": Rule("error", "The line is not readable as CSV", "无法按 CSV 解析", *_LINE),
     "line_too_long": Rule("error", "The line is too long to be a row", "单行过长", *_LINE),

@@ -84,5 +84,5 @@ class _Places:
 
     def at(self, source: str, line: int, text: str) -> Place:
         if self._stored:
-            return Place("", line, line, excerpt=text)
+            return Place("", 0, line, excerpt=text)
         return Place(source, line, excerpt=text)
