@@ -15,6 +15,7 @@ from tunesmith.cli.terminal import say
 from tunesmith.data.tokenise import Progress
 
 _QUIET_SECONDS = 1.0  # work that is done sooner says nothing
+_RATED_SECONDS = 0.5  # before that, a rate would be a guess
 _LINE_SECONDS = 5.0  # between plain lines
 _WORDS = {
     "read": "Reading",
@@ -47,30 +48,46 @@ class _Nothing:
         """The work has ended."""
 
 
-class _Lines(_Nothing):
+class _Clock(_Nothing):
+    """Seconds of the work at hand: each kind has a rate of its own."""
+
+    def __init__(self) -> None:
+        self._kind = ""
+        self._started = time.monotonic()
+
+    def _seconds(self, kind: str) -> float:
+        now = time.monotonic()
+        if kind != self._kind:
+            self._kind, self._started = kind, now
+        return now - self._started
+
+
+class _Lines(_Clock):
     """A line now and then, for logs."""
 
     def __init__(self) -> None:
-        self._started = self._said = time.monotonic()
+        super().__init__()
+        self._said = time.monotonic()
 
     def advance(self, kind: str, done: int, total: int) -> None:
-        now = time.monotonic()
+        seconds, now = self._seconds(kind), time.monotonic()
         if now - self._said < _LINE_SECONDS:
             return
         self._said = now
-        say(f"{_word(kind)}: {_told(kind, done, total, now - self._started)}", to=sys.stderr)
+        say(f"{_word(kind)}: {_told(kind, done, total, seconds)}", to=sys.stderr)
 
 
-class _Bar(_Nothing):
+class _Bar(_Clock):
     """One line that moves, gone when the work is done."""
 
     def __init__(self) -> None:
-        self._started = time.monotonic()
+        super().__init__()
+        self._began = time.monotonic()
         self._live: Any = None
 
     def advance(self, kind: str, done: int, total: int) -> None:
-        seconds = time.monotonic() - self._started
-        if seconds < _QUIET_SECONDS:
+        seconds = self._seconds(kind)
+        if time.monotonic() - self._began < _QUIET_SECONDS:
             return
         if self._live is None:
             from rich.console import Console
@@ -99,10 +116,12 @@ def _word(kind: str) -> str:
 
 def _told(kind: str, done: int, total: int, seconds: float) -> str:
     """Such as `45% · 312 MB of 690 MB · 55 MB/s · 7 s left`."""
-    rate = done / max(seconds, 1e-9)
     share = [f"{done / total:.0%}"] if total else []
-    left = [f"{duration((total - done) / rate)} left"] if total and done else []
     amount = _amount(kind, done) + (f" of {_amount(kind, total)}" if total else "")
+    if seconds < _RATED_SECONDS or not done:
+        return " · ".join([*share, *([amount] if done else [])])
+    rate = done / seconds
+    left = [f"{duration((total - done) / rate)} left"] if total else []
     return " · ".join([*share, amount, f"{_amount(kind, int(rate))}/s", *left])
 
 

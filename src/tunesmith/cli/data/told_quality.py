@@ -35,6 +35,9 @@ def score_lines(facts: dict[str, Any], *, chinese: bool) -> Iterator[str]:
             yield ""
             yield coloured(f"  {title} rows", "1")
             yield from _row_lines(facts[title], column)
+    for note in facts["notes"]:
+        yield ""
+        yield from (f"  {line}" for line in fold(note, 90, 4))
     yield ""
     yield from _next_lines(facts)
     yield ""

@@ -25,28 +25,43 @@ SAMPLE = 30_000  # rows that the groups are found on
 _ROUNDS = 20
 _PRODUCTS = 4
 _CLIP = 400  # characters of a question: a long input behind it would say what it is about
+FUNCTION_WORDS = (
+    "a an the this that these those i you he she it we they me my your his her its our their of to "
+    "in on at by for from with as and or but if so not no is are was were be been do does did have "
+    "has had can could will would should may what which who when where why how there than then "
+    "please give some any 的是 什么 怎么 如何 为什 哪些 请你 一个 一下 可以 我的 你的 吗"
+)
+_RESTARTS, _RESTARTED_ROWS = 4, 5000  # a few rows are easily grouped badly
 _CHUNK = 1 << 16  # entries that are summed up at once
 
 
 @dataclass(frozen=True)
 class Words:
-    """How rare each hashed word is among the sample: its weight in a question."""
+    """How rare each hashed word is among the sample: its weight in a question, [2 ** BITS].
 
-    weights: Floats  # [2 ** BITS]
+    Groups are told apart by rare words; how much two rows have in common is judged by milder
+    weights, or rows made of one phrase and a name would count as altogether different.
+    """
+
+    weights: Floats
+    mild: Floats
 
     @classmethod
     def of(cls, blocks: Iterable[Block]) -> Words:
-        """log((1 + rows) / (1 + rows with the word)), as in TF-IDF."""
+        """log((1 + rows) / (1 + rows with the word)), as in TF-IDF; mild: the root of 1 + that."""
         found = np.zeros(1 << BITS, np.int64)
         rows = 0
         for block in blocks:
             found += np.bincount(block.features, minlength=1 << BITS)
             rows += block.num_rows
-        return cls(np.log((1 + rows) / (1 + found)).astype(np.float32) + np.float32(0.05))
+        rarity = np.log((1 + rows) / (1 + found)).astype(np.float32)
+        mild = np.sqrt(1 + rarity)
+        mild[words_of([FUNCTION_WORDS]).features] = 0.05
+        return cls(rarity + np.float32(0.05), mild)
 
-    def weighted(self, block: Block) -> Block:
+    def weighted(self, block: Block, *, mild: bool = False) -> Block:
         """The block with a weight for each word, rows scaled to length 1."""
-        values = self.weights[block.features]
+        values = (self.mild if mild else self.weights)[block.features]
         return scaled(Block(block.rows, block.features, block.num_rows, values))
 
 
@@ -100,16 +115,25 @@ def _summed(vectors: Floats, take: Ints, into: Ints, values: Floats, size: int) 
 
 def find_centres(points: Floats, num_clusters: int, seed: int) -> Floats:
     """Centres of length 1, found from far-apart beginnings; the biggest group comes first."""
-    chance = np.random.default_rng(seed)
-    centres = _far_apart(points, num_clusters, chance)
+    found: list[tuple[float, Floats]] = []
+    for attempt in range(_RESTARTS if len(points) <= _RESTARTED_ROWS else 1):
+        chance = np.random.default_rng([seed % 2**32, attempt])
+        centres = _settled(points, _far_apart(points, num_clusters, chance))
+        found.append((float(nearest(points, centres)[1].sum()), centres))
+    _, centres = max(found, key=lambda each: each[0])
+    sizes = np.bincount(nearest(points, centres)[0], minlength=len(centres))
+    return centres[np.argsort(-sizes, kind="stable")]
+
+
+def _settled(points: Floats, centres: Floats) -> Floats:
+    """Centres moved to the middle of their groups until no row changes its group."""
     groups, _ = nearest(points, centres)
     for _ in range(_ROUNDS):
         centres = _means(points, groups, centres)
         before, (groups, _) = groups, nearest(points, centres)
         if np.array_equal(before, groups):
             break
-    sizes = np.bincount(groups, minlength=len(centres))
-    return centres[np.argsort(-sizes, kind="stable")]
+    return centres
 
 
 def _means(points: Floats, groups: Ints, centres: Floats) -> Floats:

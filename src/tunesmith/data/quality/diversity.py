@@ -126,12 +126,13 @@ def _learn(version: Version, num_clusters: int, seed: int, on_progress: Progress
             blocks.append(words_of(_questions(batch.take(here))))
         on_progress("Sampling", start, total)
     words = Words.of(blocks)
-    sample = words.weighted(_joined(blocks))
+    joined = _joined(blocks)
+    sample = words.weighted(joined)
     directions = Directions.of(sample, seed)
     points = directions.embed(sample)
     centres = clusters.find_centres(points, num_clusters, seed)
     judged = np.sort(chance.choice(size, min(size, _JUDGED), replace=False))
-    effective = clusters.effective_number(_taken(sample, judged))
+    effective = clusters.effective_number(_taken(words.weighted(joined, mild=True), judged))
     return Map(words, directions, centres, effective, len(judged))
 
 
@@ -222,8 +223,8 @@ def _facts(
             "judged": learned.judged,
             "meaning": (
                 f"of {learned.judged:,} rows picked at random, as many as "
-                f"{learned.effective:,.0f} speak of different things (1.00: no two share a rare "
-                "word; near 0: all say the same)"
+                f"{learned.effective:,.0f} speak of different things (1.00: no two share a word "
+                "that matters; near 0: all say the same)"
             ),
         },
         "near_same": {"rows": repeated, "share": round(repeated / rows, 4)},
@@ -276,10 +277,5 @@ def _advice(facts: dict[str, Any]) -> list[str]:
         told.append(
             "The questions resemble each other. That suits one narrow task; for anything wider, "
             "other topics and other wordings (`data augment`) help more than more of the same."
-        )
-    elif value > 0.6 and rows < 1000:
-        told.append(
-            "The questions differ widely and are few: each kind is seen only once or twice. Some "
-            "more rows of the kinds that matter most will show in the answers."
         )
     return told

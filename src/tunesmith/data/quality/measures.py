@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import zlib
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from operator import attrgetter
 
 ENDS = ".!?。！？…"
 _CLOSING = "\"'”’)）]】」』*_` \n"
-_WIDE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
-_ALNUM = re.compile(r"[^\W_]")
-_UPPER = re.compile("[A-Z]")
-_LOWER = re.compile("[a-z]")
+_WIDE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
+_ALNUM = re.compile(r"[^\W_]+")
+_UPPER = re.compile("[A-Z]+")
+_LOWER = re.compile("[a-z]+")
 _SENTENCE = re.compile(r"[.!?。！？…]+\s*|\n+")
 _ENDED = re.compile(r"[.!?][\"'”’)]*\s+(?=[A-Za-z])|[。！？]")
 _ENDED_ODDLY = re.compile(r"[a-z]{4,}[.!?]\s+[a-z]")
@@ -22,14 +24,16 @@ _WORD = re.compile(r"[^\W\d_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{4,}")
 _HAN = re.compile("[\u3400-\u9fff]+")
 _STEM = 5  # letters of a word that are compared: "plants" and "planting" are alike
 # Pairs of characters that nearly every Chinese question has.
-_COMMON_HAN = re.compile(
+_COMMON_HAN_PAIRS = (
     "什么|怎么|怎样|如何|为什|哪些|哪个|多少|可以|一个|一种|是什|请问|我们|你们|他们|以下|下面"
     "|这个|那个|没有|应该|需要|给出|请给|以及|或者|并且|因为|所以|就是|还是"
 )
-_COMMON_WORDS = re.compile(
+_COMMON_ENGLISH = (
     "what|where|which|when|should|would|could|about|there|their|these|those|that|this|with|from"
     "|have|does|your|into|some|give|given|write|following|between|please|describe|explain"
+    "|them|they|then|than|will|also|more|most|very|just|only|over|such|many|each|here|been|were|around"
 )
+_COMMON = frozenset(f"{_COMMON_HAN_PAIRS}|{_COMMON_ENGLISH}".split("|"))
 
 
 @dataclass(frozen=True)
@@ -49,19 +53,22 @@ class Measures:
     shared: float  # of the words of the question, those in the answer; 0.5 where that says nothing
 
     def numbers(self) -> tuple[float, ...]:
-        return astuple(self)
+        return _numbers(self)
+
+
+_numbers = attrgetter(*(field.name for field in fields(Measures)))
 
 
 def measure(question: str, answer: str) -> Measures:
     """Look at one row."""
     width = _width(answer)
-    visible = len(answer) - sum(map(str.isspace, answer)) or 1
-    capitals, small = len(_UPPER.findall(answer)), len(_LOWER.findall(answer))
+    visible = sum(map(len, answer.split())) or 1
+    capitals, small = _count(_UPPER, answer), _count(_LOWER, answer)
     ended = len(_ENDED.findall(answer))
     return Measures(
         question_width=_width(question),
         answer_width=width,
-        letters=len(_ALNUM.findall(answer)) / visible,
+        letters=_count(_ALNUM, answer) / visible,
         capitals=capitals / max(1, capitals + small),
         packed=_packed(answer),
         repeated=_repeated(answer),
@@ -74,7 +81,12 @@ def measure(question: str, answer: str) -> Measures:
 
 
 def _width(text: str) -> int:
-    return len(text) + (0 if text.isascii() else len(_WIDE.findall(text)))
+    return len(text) + (0 if text.isascii() else _count(_WIDE, text))
+
+
+def _count(pattern: re.Pattern[str], text: str) -> int:
+    """Characters in runs that match."""
+    return sum(map(len, pattern.findall(text)))
 
 
 def _packed(text: str) -> float:
@@ -112,11 +124,13 @@ def _shared(question: str, answer: str) -> float:
 
 def pieces_of(text: str) -> frozenset[str]:
     """The telling words cut to their first letters, and pairs of Chinese characters."""
-    return frozenset(word[:_STEM] for word in telling_words(text))
+    return frozenset([word[:_STEM] for word in telling_words(text)])
 
 
 def telling_words(text: str) -> set[str]:
     """The words that carry meaning, and pairs of Chinese characters that do."""
-    words = {word for word in _WORD.findall(text.lower()) if not _COMMON_WORDS.fullmatch(word)}
-    pairs = {run[i : i + 2] for run in _HAN.findall(text) for i in range(len(run) - 1)}
-    return words | {pair for pair in pairs if not _COMMON_HAN.fullmatch(pair)}
+    found = set(_WORD.findall(text.lower()))
+    if not text.isascii():
+        for run in _HAN.findall(text):
+            found.update(map("".join, pairwise(run)))
+    return found - _COMMON

@@ -17,6 +17,7 @@ SHOWN = 10  # rows at each end
 _SHARE = 0.05  # of the rows that are proposed for reading
 _BINS = 10
 _EXCERPT = 200  # characters
+_STRANGE = 500.0  # a median perplexity of texts that a model does not know
 WARNING = (
     "Filters err, in both directions: a short answer may be the right one, and a fluent one may be "
     "false. Read the rows before you remove them, and keep the version you came from."
@@ -51,6 +52,7 @@ def report(version: Version, scores: Scores, written: Version) -> dict[str, Any]
         "best": [_told(texts[at], at, scores) for at in best.tolist()],
         "commands": _commands(written, scores, values[known]),
         "facts": scores.facts,
+        "notes": _notes(scores, values[known]),
         "warning": WARNING,
     }
 
@@ -66,6 +68,19 @@ def distribution(values: npt.NDArray[np.float32]) -> dict[str, Any]:
     counts = np.histogram(values, edges)[0]
     told: dict[str, Any] = {name: round(value, 3) for name, value in named.items()}
     return told | {"edges": edges, "counts": counts.tolist()}
+
+
+def _notes(scores: Scores, values: npt.NDArray[np.float32]) -> list[str]:
+    """What would make the values mean less than they seem to."""
+    if scores.by != "perplexity" or not len(values):
+        return []
+    median = float(np.median(values))
+    if median <= _STRANGE:
+        return []
+    return [
+        f"Half of the rows have a perplexity above {median:,.0f}: the model hardly knows such "
+        "texts, so that its order says little. Take a larger model, or one trained on such texts."
+    ]
 
 
 def _edges(values: npt.NDArray[np.float32]) -> list[float]:

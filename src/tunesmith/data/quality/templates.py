@@ -4,9 +4,8 @@
       - "Translate into English: {text}"
       - "请翻译成英文：{text}"
 
-A set has a name and two wordings or more; all of them have the same placeholders. `{{` and `}}`
-stand for braces. A placeholder at the end of a wording may stand for several lines, any other for
-one.
+A set has a name and two wordings or more; all of them have the same places, such as `{text}`. `{{`
+and `}}` stand for braces. A place at the end of a wording takes several lines, any other one.
 """
 
 from __future__ import annotations

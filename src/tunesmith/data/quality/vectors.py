@@ -73,7 +73,7 @@ def ngrams(of: Characters, sizes: Sequence[int], bits: int, values: Codes | None
 def word_features(of: Characters, bits: int) -> Block:
     """Each word of each text once: its first letters, and each pair of Chinese characters."""
     classes = classes_of(of)
-    in_word = np.isin(classes, (_SMALL, _CAPITAL, _DIGIT, _LETTER))
+    in_word = np.isin(classes, (_SMALL, _CAPITAL, _LETTER))  # numbers say little
     starts = in_word & ~np.concatenate([[False], in_word[:-1]])
     number = np.cumsum(starts) - 1  # of the word that a character belongs to, or of the last one
     places = np.arange(len(classes))
