@@ -114,5 +114,8 @@ def _in_files(files: Files, number: int) -> tuple[int, str, str, Row, Any]:
             if seen == number:
                 return line, path.name, layout.why, row, layout.convert
     raise DataError(
-        f"{files.name} has no row {number}.", hint=f"Rows are counted from 1 to {seen}."
+        f"{files.name} has no row {number}.",
+        hint=f"Its rows are counted from 1 to {seen}."
+        if seen
+        else "None of its lines can be read; `tunesmith data check` says why.",
     )
