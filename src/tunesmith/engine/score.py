@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,10 +136,15 @@ def measure(
     model: Any, table: TokenTable, device: torch.device, on_progress: OnProgress
 ) -> Measured:
     """The mean loss of every row over its label tokens; parts of one row count together."""
+    dropped: Counter[str] = Counter()
+    for tally in table.about["tallies"]:
+        dropped.update({reason: lines["count"] for reason, lines in tally["dropped"].items()})
     if not len(table):
+        told = ", ".join(f"{reason} {count:,}" for reason, count in dropped.items())
         raise DataError(
-            "None of the rows has a token to score.",
-            hint="`tunesmith data check X --model BASE` says why.",
+            f"None of the rows has a token to score: {told or 'there are none'}.",
+            hint="Rows with one answer, or plain texts, can be scored; `tunesmith data check` with "
+            "--model says more.",
             code="no_trainable_rows",
         )
     scorer = _Scorer(model, device)
@@ -149,16 +155,12 @@ def measure(
         on_progress("Scoring", int(rows[-1]) + 1, len(table))
     numbers, first = np.unique(table.lines, return_inverse=True)
     tokens = np.bincount(first, table.label_counts)
-    dropped: dict[str, int] = {}
-    for tally in table.about["tallies"]:
-        for reason, lines in tally["dropped"].items():
-            dropped[reason] = dropped.get(reason, 0) + lines["count"]
     return Measured(
         rows=numbers,
         losses=np.bincount(first, sums) / np.maximum(tokens, 1),
         tokens=tokens.astype(np.int64),
         truncated=int((table.full_lengths > table.lengths).sum()),
-        dropped=dropped,
+        dropped=dict(dropped),
     )
 
 

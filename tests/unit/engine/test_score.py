@@ -114,4 +114,4 @@ def test_rows_of_which_nothing_can_be_scored_are_an_error_that_says_so(
     rows.write_bytes(orjson.dumps({"prompt": "a", "chosen": "b", "rejected": "c"}))
     words = ["score", str(tiny_model_dir("llama")), "--data", str(rows), "--out", "x.parquet"]
     assert run([*words, "--device", "cpu"]) == 2
-    assert "None of the rows has a token to score" in capsys.readouterr().err
+    assert "None of the rows has a token to score: preference_row 1" in capsys.readouterr().err

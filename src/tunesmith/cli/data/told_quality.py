@@ -83,9 +83,11 @@ def _number(value: float) -> str:
 def _row_lines(rows: Sequence[dict[str, Any]], column: str) -> Iterator[str]:
     for row in rows:
         question = short_text(row["question"], 36)
-        room = " " * (36 - columns(question))
-        answer = short_text(row["answer"], 40)
-        yield f"  {row['id']:>8}  {_number(row[column]):>8}  {question}{room}  {answer}"
+        room = " " * (36 - columns(question)) + "  "
+        text = question + room + short_text(row["answer"], 40)
+        if not question:  # a document
+            text = short_text(row["answer"], 78)
+        yield f"  {row['id']:>8}  {_number(row[column]):>8}  {text}"
         if row.get("reasons"):
             yield f"{'':>20}  {', '.join(row['reasons'])}"
 

@@ -88,13 +88,21 @@ def _reasons(pair: Pair, facts: Measures) -> list[str]:
         "short_question": bool(question) and facts.question_width < 4,
         "few_letters": facts.letters < 0.5 and facts.answer_width >= 12,
         "capitals_only": facts.capitals > 0.6 and facts.answer_width >= 40 and facts.letters > 0.5,
-        "repeats_itself": facts.packed < 0.22 or (long and facts.repeated > 0.34),
+        "repeats_itself": _repeats(answer, facts),
         "stops_in_mid_sentence": long and facts.ends_open > 0,
         "no_sentence_marks": facts.answer_width > 240 and facts.marks == 0 and "\n" not in answer,
         "sentences_mixed_up": facts.odd_ends > 0.34 or facts.odd_capitals > 0.3,
         "shares_no_word_with_question": long and facts.shared == 0 and facts.question_width >= 12,
     }
     return [name for name, is_so in told.items() if is_so]
+
+
+def _repeats(answer: str, facts: Measures) -> bool:
+    """Long texts pack better than short ones, and code says the same line again and again."""
+    if "```" in answer or answer.count(";\n") >= 3:
+        return facts.packed < 0.08
+    limit = 0.22 if facts.answer_width < 1500 else 0.15
+    return facts.packed < limit or (facts.answer_width >= 60 and facts.repeated > 0.34)
 
 
 def _calls_tools(row: StoredRow) -> bool:

@@ -144,8 +144,6 @@ def _set(path: Path, key: Any, value: Any) -> TemplateSet:
         raise _wrong(path, _line(key), "the name of a set is letters, digits, _ and -")
     if not isinstance(value, yaml.SequenceNode):
         raise _wrong(path, _line(value), f"{key.value} needs a list of wordings, one a line")
-    if len(value.value) < 2:
-        raise _wrong(path, _line(key), f"{key.value} needs two wordings at least")
     wordings: list[Wording] = []
     for node in value.value:
         if not isinstance(node, yaml.ScalarNode):
@@ -156,6 +154,8 @@ def _set(path: Path, key: Any, value: Any) -> TemplateSet:
         if any(wording.text == other.text for other in wordings):
             raise _wrong(path, _line(node), f"this wording of {key.value} is there already")
         wordings.append(wording)
+    if len(wordings) < 2:
+        raise _wrong(path, _line(key), f"{key.value} needs two wordings at least")
     return TemplateSet(key.value, tuple(wordings))
 
 
