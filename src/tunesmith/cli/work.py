@@ -128,7 +128,7 @@ def _told(kind: str, done: int, total: int, seconds: float) -> str:
 def _amount(kind: str, number: int) -> str:
     if kind in ("read", "download"):
         return size(number)
-    return f"{number:,} rows"
+    return f"{number:,} {'passes' if kind == 'match' else 'rows'}"
 
 
 def size(number: float) -> str:

@@ -65,7 +65,7 @@ def read_into(
                 draft.append_new(piece.rows[: _room(files, draft.rows - before)])
             if _room(files, draft.rows - before) == 0:
                 break
-        report = gathered.finish()
+        report = gathered.finish(on_progress)
     if draft.rows == before:
         raise DataError(
             f"None of the {report.rows_read} rows can be used; nothing was imported. "

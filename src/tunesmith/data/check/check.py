@@ -91,7 +91,7 @@ def check(
     with Gathered(subject.name, wanted) as gathered:
         for piece in pieces_of(subject, wanted, gathered.report, processes, on_progress):
             gathered.add(piece)
-        report = gathered.finish()
+        report = gathered.finish(on_progress)
         if against is not None:
             _leakage(gathered, against, processes, on_progress)
         return report
@@ -256,7 +256,7 @@ class Gathered:
                 self._classes = None
         facts.short_answers = Counter()
 
-    def finish(self) -> Report:
+    def finish(self, on_progress: Progress) -> Report:
         """Find what only all rows show, and complete the report."""
         report = self.report
         lengths, languages = self._column("lengths"), self._column("languages")
@@ -265,7 +265,7 @@ class Gathered:
         report.languages = {
             name: int(count) for name, count in zip(LANGUAGES, counts, strict=True) if count
         }
-        self._duplicates()
+        self._duplicates(on_progress)
         self._add("length_outlier", *_long_rows(lengths))
         self._add("mixed_languages", _rare_language(languages, counts))
         self._class_balance()
@@ -284,14 +284,15 @@ class Gathered:
         """A finding of these rows, by their number."""
         self._add(code, rows, detail)
 
-    def _duplicates(self) -> None:
+    def _duplicates(self, on_progress: Progress) -> None:
         first, again = exact_duplicates(self.digests())
         pairs = dict(zip(again[:PLACES_KEPT].tolist(), first[:PLACES_KEPT].tolist(), strict=True))
         self._add("duplicate", again, same_as=pairs)
         if self._near is None:
             return
         exact = set(again.tolist())
-        near = {later: earlier for earlier, later in self._near.groups() if later not in exact}
+        groups = self._near.groups(partial(on_progress, "match"))
+        near = {later: earlier for earlier, later in groups if later not in exact}
         rows = np.array(sorted(near), np.int64)
         self._add(
             "near_duplicate", rows, same_as={int(r): near[int(r)] for r in rows[:PLACES_KEPT]}

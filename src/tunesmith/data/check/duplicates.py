@@ -8,7 +8,7 @@ such numbers each find the pairs: rows that agree in no key are never compared.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -104,13 +104,16 @@ class NearDuplicates:
             file.write(np.ascontiguousarray(keys[:, band]).data)
         self._num_rows += len(keys)
 
-    def groups(self) -> Iterator[tuple[int, int]]:
+    def groups(
+        self, on_band: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> Iterator[tuple[int, int]]:
         """(earlier row, later row) of each row that nearly repeats an earlier one, in order."""
         for file in self._files:
             file.flush()
         partners = np.full(self._num_rows, -1, np.int64)
-        for path in self._paths:
+        for number, path in enumerate(self._paths, start=1):
             self._search(_read(path), partners)
+            on_band(number, len(self._paths))
         for row in np.flatnonzero(partners >= 0).tolist():
             yield int(partners[row]), row
 
