@@ -20,7 +20,11 @@ from tunesmith.recipe import explain, loads
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "tunesmith"
-PAIRS = [("README.md", "README.zh.md"), ("docs/guide.md", "docs/guide.zh.md")]
+PAIRS = [
+    ("README.md", "README.zh.md"),
+    ("docs/guide.md", "docs/guide.zh.md"),
+    ("docs/data-quality.md", "docs/data-quality.zh.md"),
+]
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()
     for pattern in ("*.md", "docs/*.md", "recipes/*.md", "benchmarks/*.md", "tools/**/*.md")
