@@ -125,8 +125,13 @@ class Renderer:
 
     def encode_rendered(self, rendered: Sequence[Rendered]) -> list[EncodedRow]:
         """Tokens and targets of rendered records."""
+        return self.with_targets(rendered, self.tokenizer.encode_with_offsets(texts_in(rendered)))
+
+    def with_targets(
+        self, rendered: Sequence[Rendered], encodings: Sequence[Encoding]
+    ) -> list[EncodedRow]:
+        """The same, with the encodings of `texts_in(rendered)` at hand."""
         pairs = [(row, at) for at, record in enumerate(rendered) for row in record.rows]
-        encodings = self.tokenizer.encode_with_offsets([row.text for row, _ in pairs])
         return [
             _encoded(encoding, row, at)
             for encoding, (row, at) in zip(encodings, pairs, strict=True)
@@ -191,6 +196,11 @@ class Renderer:
         if done or message.tool_calls:
             return message
         return replace(message, content=before + text + after)
+
+
+def texts_in(rendered: Sequence[Rendered]) -> list[str]:
+    """The texts of all rows of some records."""
+    return [row.text for record in rendered for row in record.rows]
 
 
 def _around(template: str, place: str) -> tuple[str, str]:

@@ -134,6 +134,8 @@ def _mapped(file: Path, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
 class RowSink(Protocol):
     """Takes encoded rows from the tokeniser."""
 
+    keeps_digests: bool  # making one takes as long as everything else about a row
+
     def announce(self, rows: Iterable[tuple[int, dict[str, Any]]]) -> None:
         """The raw rows, by line, that the next tokens come from."""
         ...
@@ -151,6 +153,8 @@ class RowSink(Protocol):
 
 class TableWriter:
     """Appends rows to a table in a new folder, with marks for some columns of the raw rows."""
+
+    keeps_digests = True
 
     def __init__(self, directory: Path, columns: Sequence[str] = ()) -> None:
         self._directory = directory

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -16,12 +17,14 @@ from tunesmith.data.conversation import Conversation, Record
 from tunesmith.data.convert import RowUnusable, to_learn
 from tunesmith.data.formats import SAMPLE_ROWS, Layout, find_layout
 from tunesmith.data.readers import OnProblem, Row, Rows, read_rows
-from tunesmith.data.renderer import EncodedRow, Rendered, Renderer
+from tunesmith.data.renderer import EncodedRow, Rendered, Renderer, texts_in
 from tunesmith.data.table import RowSink
 from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError
 
 if TYPE_CHECKING:
+    from tokenizers import Encoding
+
     from tunesmith.recipe import Dataset
 
 BATCH_ROWS = 256
@@ -46,6 +49,17 @@ class Fit:
 
     limit: int  # tokens
     overlong: Literal["truncate", "drop", "error", "windows"]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Rows on their way: rendered, and being encoded."""
+
+    rows: list[tuple[int, Row]]
+    lines: list[int]
+    records: list[Record]
+    rendered: list[Rendered]
+    encodings: Future[list[Encoding]]
 
 
 class Tokeniser:
@@ -86,12 +100,15 @@ class Tokeniser:
         rows, layout = _begin(source, skip)
         room = self._room(source)
         tally.format, tally.why = layout.format, layout.why
-        for batch in _batches(islice(rows, room)):
-            self._writer.announce(batch)
-            lines, records = _records(batch, layout, tally)
-            self._batch(number, lines, records, tally)
-            self._rows_read[source.dataset] += len(batch)
-            self._on_progress("tokenise", self._rows_read.total(), 0)
+        with ThreadPoolExecutor(1) as encoder:
+            waiting: _Batch | None = None
+            for batch in _batches(islice(rows, room)):
+                begun = self._begin_batch(batch, layout, tally, encoder)
+                if waiting is not None:
+                    self._end_batch(number, source, waiting, tally)
+                waiting = begun
+            if waiting is not None:
+                self._end_batch(number, source, waiting, tally)
         tally.rows_unused = sum(1 for _ in rows)
         if self._fit.overlong == "error" and tally.truncated.count:
             raise _overlong(tally, self._fit.limit)
@@ -103,17 +120,27 @@ class Tokeniser:
             return None
         return source.max_rows - self._rows_read[source.dataset]
 
-    def _batch(
-        self, number: int, lines: Sequence[int], records: Sequence[Record], tally: Tally
-    ) -> None:
+    def _begin_batch(
+        self, batch: list[tuple[int, Row]], layout: Layout, tally: Tally, encoder: Executor
+    ) -> _Batch:
+        """Convert, render, and let another thread encode: that needs no Python lock, so it runs
+        while the batch before is written."""
+        lines, records = _records(batch, layout, tally)
         render = (
             self._renderer.render_document
             if self._fit.overlong == "windows"
             else self._renderer.render
         )
         rendered = [render(record) for record in records]
-        encoded = _by_record(self._renderer.encode_rendered(rendered), len(records))
-        for line, record, text, rows in zip(lines, records, rendered, encoded, strict=True):
+        encodings = encoder.submit(self._renderer.tokenizer.encode_with_offsets, texts_in(rendered))
+        return _Batch(batch, lines, records, rendered, encodings)
+
+    def _end_batch(self, number: int, source: Source, batch: _Batch, tally: Tally) -> None:
+        self._writer.announce(batch.rows)
+        encoded = self._renderer.with_targets(batch.rendered, batch.encodings.result())
+        by_record = _by_record(encoded, len(batch.records))
+        told = zip(batch.lines, batch.records, batch.rendered, by_record, strict=True)
+        for line, record, text, rows in told:
             tally.untrained_turns += text.untrained
             if not rows:
                 reason, example = _why_nothing(text)
@@ -122,6 +149,8 @@ class Tokeniser:
             if isinstance(record, Conversation) and record.tools and not self._writes_tools:
                 tally.tools_ignored.add(line)
             self._record(number, line, rows, tally)
+        self._rows_read[source.dataset] += len(batch.rows)
+        self._on_progress("tokenise", self._rows_read.total(), 0)
 
     def _record(self, number: int, line: int, rows: list[EncodedRow], tally: Tally) -> None:
         longest = max(len(row.ids) for row in rows)
@@ -162,7 +191,7 @@ class Tokeniser:
     ) -> None:
         full = [len(row.ids) for row in rows]
         lengths = full if len(full) == len(fitted) else [len(part.ids) for part in fitted]
-        digest = _digest(rows)
+        digest = _digest(rows) if self._writer.keeps_digests else 0
         for part, full_length in zip(fitted, lengths, strict=True):
             self._writer.add(
                 part.ids,
