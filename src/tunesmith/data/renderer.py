@@ -74,6 +74,11 @@ class Renderer:
         # `chat_template` is the source in use, to be stored beside a trained model.
         self.chat_template, self.template_source = find_template(chat_template, tokenizer, base_dir)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs; compiled templates are made there again."""
+        made = ("template", "exact", "_fast", "stop_ids")
+        return {name: value for name, value in self.__dict__.items() if name not in made}
+
     @cached_property
     def template(self) -> ChatTemplate:
         """Compiled at the first use: a run whose tokens are cached needs none."""
@@ -125,13 +130,8 @@ class Renderer:
 
     def encode_rendered(self, rendered: Sequence[Rendered]) -> list[EncodedRow]:
         """Tokens and targets of rendered records."""
-        return self.with_targets(rendered, self.tokenizer.encode_with_offsets(texts_in(rendered)))
-
-    def with_targets(
-        self, rendered: Sequence[Rendered], encodings: Sequence[Encoding]
-    ) -> list[EncodedRow]:
-        """The same, with the encodings of `texts_in(rendered)` at hand."""
         pairs = [(row, at) for at, record in enumerate(rendered) for row in record.rows]
+        encodings = self.tokenizer.encode_with_offsets([row.text for row, _ in pairs])
         return [
             _encoded(encoding, row, at)
             for encoding, (row, at) in zip(encodings, pairs, strict=True)
@@ -196,11 +196,6 @@ class Renderer:
         if done or message.tool_calls:
             return message
         return replace(message, content=before + text + after)
-
-
-def texts_in(rendered: Sequence[Rendered]) -> list[str]:
-    """The texts of all rows of some records."""
-    return [row.text for record in rendered for row in record.rows]
 
 
 def _around(template: str, place: str) -> tuple[str, str]:

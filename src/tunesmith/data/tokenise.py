@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -13,21 +12,20 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from tunesmith.data.conversation import Conversation, Record
-from tunesmith.data.convert import RowUnusable, to_learn
+from tunesmith.data.encoder import Encoded, Encoder
 from tunesmith.data.formats import SAMPLE_ROWS, Layout, find_layout
+from tunesmith.data.pool import in_order, num_processes
 from tunesmith.data.readers import OnProblem, Row, Rows, read_rows
-from tunesmith.data.renderer import EncodedRow, Rendered, Renderer, texts_in
+from tunesmith.data.renderer import EncodedRow, Renderer
 from tunesmith.data.table import RowSink
 from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding
-
     from tunesmith.recipe import Dataset
 
 BATCH_ROWS = 256
+_LARGE = 16 << 20  # bytes
 Progress = Callable[[str, int, int], None]
 
 
@@ -49,17 +47,7 @@ class Fit:
 
     limit: int  # tokens
     overlong: Literal["truncate", "drop", "error", "windows"]
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Rows on their way: rendered, and being encoded."""
-
-    rows: list[tuple[int, Row]]
-    lines: list[int]
-    records: list[Record]
-    rendered: list[Rendered]
-    encodings: Future[list[Encoding]]
+    context: int | None = None  # what the model has positions for
 
 
 class Tokeniser:
@@ -100,18 +88,17 @@ class Tokeniser:
         rows, layout = _begin(source, skip)
         room = self._room(source)
         tally.format, tally.why = layout.format, layout.why
-        with ThreadPoolExecutor(1) as encoder:
-            waiting: _Batch | None = None
-            for batch in _batches(islice(rows, room)):
-                begun = self._begin_batch(batch, layout, tally, encoder)
-                if waiting is not None:
-                    self._end_batch(number, source, waiting, tally)
-                waiting = begun
-            if waiting is not None:
-                self._end_batch(number, source, waiting, tally)
+        encoder = Encoder(self._renderer, layout, self._fit.overlong == "windows")
+        waiting: deque[list[tuple[int, Row]]] = deque()
+        batches = _remembered(_batches(islice(rows, room)), waiting)
+        for encoded in in_order(encoder, batches, processes=_processes(source.file)):
+            self._writer.announce(waiting.popleft())
+            self._take(number, encoded, tally)
+            self._rows_read[source.dataset] += encoded.rows_read
+            self._on_progress("tokenise", self._rows_read.total(), 0)
         tally.rows_unused = sum(1 for _ in rows)
         if self._fit.overlong == "error" and tally.truncated.count:
-            raise _overlong(tally, self._fit.limit)
+            raise _overlong(tally, self._fit)
         return tally
 
     def _room(self, source: Source) -> int | None:
@@ -120,37 +107,17 @@ class Tokeniser:
             return None
         return source.max_rows - self._rows_read[source.dataset]
 
-    def _begin_batch(
-        self, batch: list[tuple[int, Row]], layout: Layout, tally: Tally, encoder: Executor
-    ) -> _Batch:
-        """Convert, render, and let another thread encode: that needs no Python lock, so it runs
-        while the batch before is written."""
-        lines, records = _records(batch, layout, tally)
-        render = (
-            self._renderer.render_document
-            if self._fit.overlong == "windows"
-            else self._renderer.render
-        )
-        rendered = [render(record) for record in records]
-        encodings = encoder.submit(self._renderer.tokenizer.encode_with_offsets, texts_in(rendered))
-        return _Batch(batch, lines, records, rendered, encodings)
-
-    def _end_batch(self, number: int, source: Source, batch: _Batch, tally: Tally) -> None:
-        self._writer.announce(batch.rows)
-        encoded = self._renderer.with_targets(batch.rendered, batch.encodings.result())
-        by_record = _by_record(encoded, len(batch.records))
-        told = zip(batch.lines, batch.records, batch.rendered, by_record, strict=True)
-        for line, record, text, rows in told:
-            tally.untrained_turns += text.untrained
-            if not rows:
-                reason, example = _why_nothing(text)
-                tally.drop(reason, line, example)
-                continue
-            if isinstance(record, Conversation) and record.tools and not self._writes_tools:
+    def _take(self, number: int, encoded: Encoded, tally: Tally) -> None:
+        """Count and write what became of a batch."""
+        tally.rows_read += encoded.rows_read
+        tally.untrained_turns += encoded.untrained
+        for reason, line, example in encoded.dropped:
+            tally.drop(reason, line, example)
+        told = zip(encoded.lines, encoded.has_tools, encoded.records(), strict=True)
+        for line, has_tools, rows in told:
+            if has_tools and not self._writes_tools:
                 tally.tools_ignored.add(line)
             self._record(number, line, rows, tally)
-        self._rows_read[source.dataset] += len(batch.rows)
-        self._on_progress("tokenise", self._rows_read.total(), 0)
 
     def _record(self, number: int, line: int, rows: list[EncodedRow], tally: Tally) -> None:
         longest = max(len(row.ids) for row in rows)
@@ -205,6 +172,21 @@ class Tokeniser:
         self._num_records += 1
 
 
+def longer_rows_need(limit: int, context: int | None) -> str:
+    """What to do about rows beyond the limit: the context of the model is the end of advice."""
+    if context is None:
+        return "Raise data.max_length, or split or shorten these rows"
+    if limit < context:
+        return (
+            f"Raise data.max_length (this model takes {context} tokens at most), or split or "
+            "shorten these rows"
+        )
+    return (
+        f"{context} tokens are all that this model takes: split or shorten these rows, or choose a "
+        "model with a longer context"
+    )
+
+
 def _counting(tally: Tally) -> OnProblem:
     """Counts a line that holds no row as one that was read and dropped."""
 
@@ -233,35 +215,18 @@ def _batches(rows: Rows) -> Iterator[list[tuple[int, Row]]]:
         yield batch
 
 
-def _records(
-    batch: Sequence[tuple[int, Row]], layout: Layout, tally: Tally
-) -> tuple[list[int], list[Record]]:
-    """Lines and records of the usable rows; the others are counted."""
-    lines: list[int] = []
-    records: list[Record] = []
-    for line, row in batch:
-        tally.rows_read += 1
-        try:
-            record = to_learn(layout.convert(row))
-        except RowUnusable as reason:
-            tally.drop(str(reason), line)
-            continue
-        lines.append(line)
-        records.append(record)
-    return lines, records
+def _remembered(
+    batches: Iterator[list[tuple[int, Row]]], waiting: deque[list[tuple[int, Row]]]
+) -> Iterator[list[tuple[int, Row]]]:
+    """The batches, each also left in `waiting`."""
+    for batch in batches:
+        waiting.append(batch)
+        yield batch
 
 
-def _by_record(rows: Sequence[EncodedRow], num_records: int) -> list[list[EncodedRow]]:
-    grouped: list[list[EncodedRow]] = [[] for _ in range(num_records)]
-    for row in rows:
-        grouped[row.record].append(row)
-    return grouped
-
-
-def _why_nothing(rendered: Rendered) -> tuple[str, str]:
-    if rendered.refused is not None:
-        return "template_refused", rendered.refused
-    return "no_trainable_tokens", ""
+def _processes(file: Path) -> int:
+    """One for a small file: to start others takes longer than to read it."""
+    return num_processes() if file.stat().st_size >= _LARGE else 1
 
 
 def _digest(rows: Sequence[EncodedRow]) -> int:
@@ -274,12 +239,13 @@ def _digest(rows: Sequence[EncodedRow]) -> int:
     return int.from_bytes(hashed.digest(), "little")
 
 
-def _overlong(tally: Tally, limit: int) -> DataError:
+def _overlong(tally: Tally, fit: Fit) -> DataError:
     lines = ", ".join(map(str, tally.truncated.lines[:10]))
     return DataError(
-        f"{tally.source}: {tally.truncated.count} rows are longer than {limit} tokens "
+        f"{tally.source}: {tally.truncated.count} rows are longer than {fit.limit} tokens "
         f"(first lines: {lines}), and data.overlong is 'error'.",
-        hint="Raise data.max_length, shorten these rows, or set data.overlong to truncate or drop.",
+        hint=f"{longer_rows_need(fit.limit, fit.context)}, or set data.overlong to truncate or "
+        "drop.",
         code="overlong_rows",
         lines=tally.truncated.lines,
     )

@@ -45,6 +45,10 @@ class TextTokenizer:
         config = _read_config(directory)
         return cls(file.read_bytes(), config, _read_template(directory, config))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs; the vocabulary is parsed there again."""
+        return {name: value for name, value in self.__dict__.items() if name != "core"}
+
     @cached_property
     def core(self) -> Tokenizer:
         """The `tokenizers` object; parsing it takes a moment for large vocabularies."""
