@@ -51,8 +51,9 @@ def train_run(
     engine = launch(run, resume=resume)
     with _interrupts() as interrupts:
         end = _follow(engine, run, offset, display, interrupts)
-        silent = end is None and engine.returncode != 0 and _log_size(run) == log_size
-        if silent and launch is not launch_engine and not interrupts.asked:
+        failed = end is None and engine.returncode != 0
+        silent = _log_size(run) == log_size and not read_events(run, offset)[0]
+        if failed and silent and launch is not launch_engine and not interrupts.asked:
             # It died on standby, before it had a log. Once more, so that the log says why.
             engine = launch_engine(run, resume=resume)
             end = _follow(engine, run, offset, display, interrupts)
@@ -65,7 +66,7 @@ def train_run(
         # Wrong input that the engine met before it could write events: its log holds the error.
         return Outcome("failed", 2, display.state, "\n".join(lines).removeprefix("Error: "))
     message = _last_words(run, engine, display.state, log_size)
-    return Outcome("died", 1, display.state, message, _died_hint(engine))
+    return Outcome("died", 1, display.state, message, _died_hint(engine, interrupts))
 
 
 def earlier_outcome(run: RunDir) -> Outcome | None:
@@ -164,8 +165,8 @@ def _last_words(run: RunDir, engine: Engine, state: Progress, log_start: int) ->
     return f"The engine {how} at step {state.step}{saved}.{log if lines else ''}"
 
 
-def _died_hint(engine: Engine) -> str:
-    if engine.returncode == -signal.SIGKILL:
+def _died_hint(engine: Engine, interrupts: Interrupts) -> str:
+    if engine.returncode == -signal.SIGKILL and interrupts.obeyed < 2:
         return "If nobody ended it, the system did because memory ran out: see `tunesmith plan`."
     return ""
 

@@ -115,6 +115,25 @@ def test_an_engine_that_is_killed_is_reported_with_the_last_checkpoint(run: RunD
     assert "memory" in outcome.hint
 
 
+def test_an_engine_that_was_killed_after_it_began_is_not_started_again(run: RunDir) -> None:
+    """Its log may be empty, but its events say that it was at work."""
+    outcome, display = _train(
+        run,
+        "events.emit('step', step=23, total_steps=200, loss=1.0)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n",
+    )
+    assert (outcome.status, outcome.exit_code) == ("died", 1)
+    assert "killed by SIGKILL at step 23; nothing was saved" in outcome.message
+    assert "memory ran out" in outcome.hint
+    assert display.state.title == ("x",)  # a second attempt would call itself one
+
+
+def test_an_engine_that_died_on_standby_is_started_once_more(run: RunDir) -> None:
+    outcome, _ = _train(run, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", prelude="")
+    assert outcome.exit_code == 2  # of the real engine, which has no use for this recipe
+    assert "data" in outcome.message
+
+
 def test_an_engine_that_cannot_start_shows_the_end_of_its_own_log(run: RunDir) -> None:
     run.log_path.write_text("the log of an attempt before\n")
     outcome, _ = _train(run, "import a_module_that_is_not_there", prelude="")
@@ -155,6 +174,7 @@ def test_the_second_interrupt_ends_an_engine_that_does_not_listen(run: RunDir) -
     )
     assert outcome.exit_code == 1
     assert "killed by SIGKILL" in outcome.message
+    assert "memory" not in outcome.hint
     assert any("Ending at once" in note for note in display.notes)
 
 
