@@ -268,6 +268,44 @@ def test_without_dataset_info_names_are_taken_as_files(tmp_path: Path) -> None:
     assert names[1] == "named"
 
 
+def test_without_dataset_info_the_limit_of_rows_still_holds(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        "model_name_or_path: m\ndataset: a.json, b.json\neval_dataset: c.json\n"
+        "max_samples: 50\ndataset_dir: rows\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "rows").mkdir()
+    conversion = convert_llamafactory(path)
+    sources = conversion.recipe.data.train
+    assert [source.max_samples for source in sources] == [50, 50]
+    assert {Path(source.dataset).parent for source in sources} == {tmp_path / "rows"}
+    held = conversion.recipe.data.validation
+    assert held.kind == "dataset"
+    assert held.dataset == str(tmp_path / "rows" / "c.json")
+    places = {entry.value: entry.to for entry in conversion.entries if "found" in entry.reason}
+    assert places == {"a.json": "data.train", "b.json": "data.train", "c.json": "data.validation"}
+
+
+@pytest.mark.parametrize(("value", "verdict"), [("many", "not supported"), (None, "taken")])
+def test_a_limit_that_is_no_number_limits_nothing_and_is_reported(
+    tmp_path: Path, value: Any, verdict: str
+) -> None:
+    conversion = convert(tmp_path, max_samples=value, dataset="notes")
+    assert conversion.recipe.data.train[0].max_samples is None
+    assert verdicts(conversion)["max_samples"] == verdict
+
+
+def test_a_schedule_that_is_not_supported_becomes_cosine_as_reported(tmp_path: Path) -> None:
+    conversion = convert(tmp_path, lr_scheduler_type="cosine_with_restarts")
+    assert conversion.recipe.training.schedule.kind == "cosine"
+    (entry,) = (e for e in conversion.entries if e.key == "lr_scheduler_type")
+    assert (entry.to, entry.reason) == (
+        "training.schedule.kind",
+        "cosine_with_restarts is not supported: cosine is used",
+    )
+
+
 def test_the_command_writes_the_recipe_and_never_overwrites(tmp_path: Path) -> None:
     convert(tmp_path)
     out = tmp_path / "recipe.yaml"

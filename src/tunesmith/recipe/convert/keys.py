@@ -57,6 +57,7 @@ DEFAULTS: dict[str, Any] = {
 _ALWAYS = "always so here"
 _READING = "not needed: reading and caching of data look after themselves"
 _SPEED = "not needed: speed only, chosen by itself here"
+_TORCHRUN = "not needed: several processes find each other through torchrun"
 _EVALUATION = "not needed: evaluation is batched by memory"
 
 NOT_NEEDED: dict[str, str] = {
@@ -101,10 +102,10 @@ NOT_NEEDED: dict[str, str] = {
     "fp16_full_eval": _EVALUATION,
     "per_device_eval_batch_size": _EVALUATION,
     "eval_accumulation_steps": _EVALUATION,
-    "ddp_timeout": "not needed on one device",
-    "ddp_find_unused_parameters": "not needed on one device",
-    "ddp_backend": "not needed on one device",
-    "local_rank": "not needed on one device",
+    "ddp_timeout": _TORCHRUN,
+    "ddp_find_unused_parameters": _TORCHRUN,
+    "ddp_backend": _TORCHRUN,
+    "local_rank": _TORCHRUN,
     "average_tokens_across_devices": _ALWAYS,
     "ignore_data_skip": "a resumed run goes on exactly where it was",
     "upcast_layernorm": "adapters, norms and losses are computed in full precision where it counts",
@@ -112,7 +113,7 @@ NOT_NEEDED: dict[str, str] = {
 }
 
 _OTHER_METHOD = "this method is not part of this version"
-_ONE_DEVICE = "several devices are not part of this version"
+_WHOLE_MODEL = "each device holds the whole model here; several of them train through torchrun"
 _COMMAND = "it belongs to another command"
 
 NOT_SUPPORTED: dict[str, str] = {
@@ -163,9 +164,9 @@ NOT_SUPPORTED: dict[str, str] = {
     "do_predict": _COMMAND,
     "predict_with_generate": _COMMAND,
     "resume_from_checkpoint": "give --resume to tunesmith train",
-    "deepspeed": _ONE_DEVICE,
-    "fsdp": _ONE_DEVICE,
-    "fsdp_config": _ONE_DEVICE,
+    "deepspeed": _WHOLE_MODEL,
+    "fsdp": _WHOLE_MODEL,
+    "fsdp_config": _WHOLE_MODEL,
     "data_seed": "training.seed starts all random choices",
     "max_new_tokens": _COMMAND,
     "hf_hub_token": "never copied: set HF_TOKEN in the environment",

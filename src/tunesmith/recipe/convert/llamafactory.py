@@ -142,10 +142,11 @@ class _Job:
 
     def _source(self, name: str, info: DatasetInfo | None, key: str) -> dict[str, Any] | None:
         if info is None:
-            self.report.renamed(
-                key, name, "data.train", "no dataset_info.json was found: taken as a file"
-            )
-            return {"dataset": str(self._folder() / name) if Path(name).suffix else name}
+            to = "data.validation" if key == "eval_dataset" else "data.train"
+            reason = "no dataset_info.json was found: taken as a file"
+            self.report.renamed(key, name, to, reason, self.line(key))
+            file = {"dataset": str(self._folder() / name) if Path(name).suffix else name}
+            return _limited(file, self.get("max_samples"))
         if name not in info.entries:
             known = ", ".join(list(info.entries)[:20]) or "none"
             raise RecipeError(
@@ -164,7 +165,7 @@ def _names(value: Any) -> list[str]:
 
 def _limited(source: dict[str, Any] | None, max_samples: Any) -> dict[str, Any] | None:
     """Both limits of rows hold: the one of the dataset and the one of the job."""
-    if source and isinstance(max_samples, int):
+    if source and isinstance(max_samples, int) and max_samples >= 1:
         own = source.get("max_samples")
         source["max_samples"] = min(own, max_samples) if isinstance(own, int) else max_samples
     return source
@@ -231,7 +232,7 @@ def _continue_from(job: _Job, key: str, value: Any) -> None:
 def _schedule(job: _Job, key: str, value: Any) -> None:
     name = str(value)
     if name not in ("cosine", "linear", "constant", "constant_with_warmup", "cosine_with_min_lr"):
-        job.refuse(key, "supported are cosine, linear and constant; cosine is used")
+        job.set(key, RENAMED[key], "cosine", f"{name} is not supported: cosine is used")
         return
     job.set(key, RENAMED[key], name)
     if name == "constant":
@@ -375,8 +376,16 @@ def _mask_history(job: _Job, key: str, value: Any) -> None:
 
 def _reported_with_data(job: _Job, key: str, value: Any) -> None:
     to = "data.validation" if key == "eval_dataset" else "data.train"
-    reason = "looked up in dataset_info.json" if key != "max_samples" else "of each dataset"
-    job.report.renamed(key, value, to, reason, job.line(key))
+    job.report.renamed(key, value, to, "looked up in dataset_info.json", job.line(key))
+
+
+def _max_samples(job: _Job, key: str, value: Any) -> None:
+    if value is None:
+        job.taken(key, "empty: all rows are used")
+    elif isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        job.refuse(key, "it must be a whole number of at least 1; all rows are used")
+    else:
+        job.report.renamed(key, value, "data.train", "max_samples of each dataset", job.line(key))
 
 
 def _packing(job: _Job, key: str, value: Any) -> None:
@@ -416,7 +425,8 @@ _HANDLERS: Mapping[str, Callable[[_Job, str, Any], None]] = {
     "eval_steps": _eval_steps,
     "report_to": _report_to,
     "mask_history": _mask_history,
-    **dict.fromkeys(("dataset", "eval_dataset", "max_samples"), _reported_with_data),
+    **dict.fromkeys(("dataset", "eval_dataset"), _reported_with_data),
+    "max_samples": _max_samples,
     "packing": _packing,
     "load_best_model_at_end": _best,
 }
