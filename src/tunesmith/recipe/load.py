@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from tunesmith.errors import RecipeError
 from tunesmith.recipe.assemble import Assembled, assemble
-from tunesmith.recipe.catalog import catalog, generic, show, variants
+from tunesmith.recipe.catalog import MISSING, FieldDoc, catalog, generic, show, variants
 from tunesmith.recipe.checks import contradictions
 from tunesmith.recipe.document import Document, parse_value, parse_yaml, read_text
 from tunesmith.recipe.layers import Given, Layer, flatten
@@ -162,7 +162,7 @@ def _known_name(given: Given, known: Mapping[str, Any], problems: list[Problem])
 def _validate(assembled: Assembled, names: _Names) -> tuple[Recipe, list[Problem]]:
     """The recipe with every problem of its values, of its profile, and of fields taken together."""
     tree = {"profile": names.profile, "preset": names.preset, **assembled.nested()}
-    recipe, failed = _schema(tree, assembled)
+    recipe, failed = _schema(tree, assembled, names)
     problems = [*assembled.problems, *failed.values()]
     rules = PROFILES[names.profile].rules
     for path, rule in rules.items():
@@ -175,11 +175,13 @@ def _validate(assembled: Assembled, names: _Names) -> tuple[Recipe, list[Problem
     return recipe, problems
 
 
-def _schema(tree: dict[str, Any], assembled: Assembled) -> tuple[Recipe, dict[str, Problem]]:
+def _schema(
+    tree: dict[str, Any], assembled: Assembled, names: _Names
+) -> tuple[Recipe, dict[str, Problem]]:
     """Validate; what fails is replaced by its default, so that the other checks can go on."""
     from pydantic import ValidationError
 
-    failed = _wrong_booleans(assembled)
+    failed = _wrong_booleans(assembled, names)
     for path in failed:
         _replace(tree, path)
     while True:
@@ -191,14 +193,14 @@ def _schema(tree: dict[str, Any], assembled: Assembled) -> tuple[Recipe, dict[st
         new = [path for path in found if path not in failed]
         assert new, f"replacing the values of {found} did not help"
         for path in new:
-            failed[path] = _problem(path, found[path], assembled)
+            failed[path] = _problem(path, found[path], assembled, names)
             _replace(tree, path)
 
 
-def _wrong_booleans(assembled: Assembled) -> dict[str, Problem]:
+def _wrong_booleans(assembled: Assembled, names: _Names) -> dict[str, Problem]:
     """`epochs: yes` is a slip of the pen, though Python counts true as 1."""
     return {
-        path: _problem(path, "bool", assembled)
+        path: _problem(path, "bool", assembled, names)
         for path, placed in assembled.values.items()
         if isinstance(placed.value, bool) and "bool" not in catalog()[generic(path)].types
     }
@@ -217,7 +219,7 @@ def _path_of(location: tuple[int | str, ...]) -> str:
     return path.rstrip("\0")
 
 
-def _problem(path: str, kind: str, assembled: Assembled) -> Problem:
+def _problem(path: str, kind: str, assembled: Assembled, names: _Names) -> Problem:
     doc = catalog().get(generic(path))
     if doc is None:
         return Problem(path, "cannot be read.", "", assembled.line(path))
@@ -227,13 +229,27 @@ def _problem(path: str, kind: str, assembled: Assembled) -> Problem:
             example = "data: {train: [my.jsonl]}"
         return Problem(path, "is missing.", f"Write {example}. {doc.facts.en.partition('. ')[0]}.")
     value = assembled.value(path) if path in assembled.values else None
-    hint = "" if doc.required else f"The default is {show(doc.default)}."
+    default = _default(doc, names)
+    hint = "" if default is MISSING else f"The default is {show(default)}."
     return Problem(
         path,
         f"{_quoted(value)} is not {doc.expected()}{_alias(path, assembled)}.",
         hint,
         assembled.line(path),
     )
+
+
+def _default(doc: FieldDoc, names: _Names) -> Any:
+    """What profile and preset make of a field that is left out; MISSING where it may not be."""
+    rule = PROFILES[names.profile].rules.get(doc.path)
+    preset = PRESETS.get(names.preset or "")
+    layers = [flatten(PROFILES[names.profile].defaults), flatten(preset.values if preset else {})]
+    assembled = assemble(layers, devices=1)
+    chosen = {placed.given.path: placed.value for placed in assembled.shared}
+    chosen |= {path: placed.value for path, placed in assembled.values.items()}
+    if doc.path in chosen:
+        return chosen[doc.path]
+    return MISSING if rule is not None and rule.required else doc.default
 
 
 def _alias(path: str, assembled: Assembled) -> str:

@@ -203,6 +203,24 @@ def test_one_problem_reads_as_one_sentence() -> None:
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("profile: pangu-full\nlearning_rate: abc\n", "The default is 1e-4."),
+        ("profile: pangu-full\nepochs: many\n", "The default is 1."),
+        ("preset: pangu-n4-basic\nepochs: many\n", "The default is 6."),
+        ("profile: llamafactory\ndata.max_length: many\n", "The default is 1024."),
+        ("profile: pangu-lora\nadapter.rank: many\n", ""),
+        ("epochs: many\n", "The default is 3."),
+    ],
+)
+def test_the_default_in_an_error_is_that_of_profile_and_preset(text: str, hint: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        loads("model: starter\ntrain: [a.jsonl]\n" + text)
+    assert "many" in caught.value.message or "abc" in caught.value.message
+    assert caught.value.hint == hint
+
+
 def test_the_error_survives_pickling() -> None:
     with pytest.raises(RecipeError) as caught:
         loads("data: 3\n", source="r.yaml")
