@@ -159,9 +159,9 @@ def _check_size(directory: Path, file: ManifestFile) -> None:
 
 
 def _broken(directory: Path, file: ManifestFile, actual_size: int, reason: str) -> CheckpointBroken:
+    sizes = f"; expected {file.size} bytes, found {actual_size} bytes"
     return CheckpointBroken(
-        f"{directory} is damaged: {file.path}: {reason}; "
-        f"expected {file.size} bytes, found {actual_size} bytes.",
+        f"{directory} is damaged: {file.path}: {reason}{sizes * (actual_size != file.size)}.",
         hint="The checkpoint before it is used instead; this one can be deleted.",
         file=file.path,
         expected_size=file.size,

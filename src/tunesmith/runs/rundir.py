@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,16 +21,21 @@ class RunDir:
         """Make a new run; a directory with anything in it is refused, never overwritten."""
         run = cls(Path(path).expanduser().absolute())
         run.refuse_existing()
-        with storage_errors(run.path):
-            for folder in (
-                run.log_path.parent,
-                run.data_dir,
-                run.checkpoints_dir,
-                run.artifacts_dir,
-            ):
-                folder.mkdir(parents=True, exist_ok=True)
         header = "" if recipe_yaml.startswith("#") else f"# Recipe {recipe_name!r} as submitted.\n"
-        write_atomically(run.recipe_path, header + recipe_yaml)
+        folders = (run.log_path.parent, run.data_dir, run.checkpoints_dir, run.artifacts_dir)
+        was_there = run.path.exists()
+        try:
+            with storage_errors(run.path):
+                for folder in folders:
+                    folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(run.recipe_path, header + recipe_yaml)
+        except BaseException:
+            # On a full disk, say. A directory without a recipe could not be used for anything.
+            run.recipe_path.unlink(missing_ok=True)
+            for folder in (*folders, *(() if was_there else (run.path,))):
+                with suppress(OSError):
+                    folder.rmdir()
+            raise
         return run
 
     @classmethod

@@ -61,6 +61,7 @@ def test_one_flipped_bit_is_found(run: RunDir) -> None:
     with pytest.raises(CheckpointBroken, match="content has changed") as caught:
         verify_manifest(path)
     assert caught.value.details["file"] == "adapter/weights.safetensors"
+    assert "bytes" not in caught.value.message  # the size is what it should be
 
 
 def test_a_missing_file_is_found(run: RunDir) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,29 @@ def test_a_new_run_holds_the_recipe_and_its_folders(tmp_path: Path) -> None:
     assert run.log_path.parent.is_dir()
     assert run.checkpoints_dir.is_dir()
     assert RunDir.open(run.path) == run
+
+
+_CREATE_WITHOUT_SPACE = """
+import resource, signal, sys
+from tunesmith.runs import RunDir
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # bytes of one file
+RunDir.create(sys.argv[1], "name: x\\n" * 100, recipe_name="x")
+"""
+
+
+def test_a_run_that_could_not_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("new", "empty"):
+        failed = subprocess.run(
+            [sys.executable, "-c", _CREATE_WITHOUT_SPACE, str(tmp_path / name)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "File too large" in failed.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+    RunDir.create(tmp_path / "new", "name: x\n", recipe_name="x")
 
 
 def test_an_existing_run_is_refused_with_the_way_to_resume(tmp_path: Path) -> None:
