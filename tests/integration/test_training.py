@@ -161,11 +161,39 @@ def test_patience_ends_a_run_and_the_best_step_is_its_result(
     assert end["best_loss"] == min(losses.values())
     assert losses[end["best_step"]] == end["best_loss"]
     assert end["step"] == end["best_step"] + 3 * 2
+    assert (end["result_step"], end["result_loss"]) == (end["best_step"], end["best_loss"])
+    assert "never_better" not in [event["code"] for event in run.events("warning")]
     # The artifact is the model of the best step, not of the last.
     best = run.run.checkpoints_dir / f"step-{end['best_step']:06d}" / "model"
     answers = [logits(folder, question) for folder in (run.run.artifacts_dir / "model", best)]
     assert torch.equal(*answers)
     assert not torch.equal(answers[0], logits(run.last_checkpoint() / "model", question))
+
+
+def test_a_training_that_only_made_the_model_worse_says_so(
+    training: Build, question: torch.Tensor
+) -> None:
+    settings = {
+        "max_steps": 4,
+        "learning_rate": 1.0,
+        "schedule": {"kind": "constant", "warmup_ratio": 0},
+        "evaluate": {"every_steps": 2},
+    }
+    run = training(training={**settings, "stop": {"restore_best": True}}).finish()
+    losses = {event["step"]: event["loss"] for event in run.events("evaluation")}
+    assert min(losses, key=lambda step: losses[step]) == 0, "the test needs a rate that spoils it"
+    (warning,) = (e for e in run.events("warning") if e["code"] == "never_better")
+    assert f"step 4 with validation loss {losses[4]:.4f}" in warning["message"]
+    assert f"before training it was {losses[0]:.4f}" in warning["message"]
+    assert "learning_rate" in warning["hint"]
+    (end,) = run.events("finished")
+    assert (end["result_step"], end["result_loss"]) == (4, losses[4])
+    card = (run.run.artifacts_dir / "README.md").read_text()
+    assert f"| Loss | {losses[0]:.4f} | {losses[4]:.4f} |" in card
+    last = run.run.checkpoints_dir / "step-000004" / "model"
+    assert torch.equal(
+        *(logits(folder, question) for folder in (run.run.artifacts_dir / "model", last))
+    )
 
 
 def logits(folder: Path, ids: torch.Tensor) -> torch.Tensor:

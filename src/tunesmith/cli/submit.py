@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from tunesmith.recipe.document import dump_yaml
 from tunesmith.runs import RunDir, checkpoints, living_holder, write_atomically
 
 Place = tuple[str, ...]
+_FROM, _WITH = "# Submitted from ", "# with "  # at the head of a run's recipe
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def read_submission(path: Path, overrides: Sequence[str]) -> Submission:
     # What was set by file, override, profile or preset; the rest are defaults.
     asked = loaded.recipe.model_dump(mode="json", exclude_unset=True)
     _resolve_paths(asked, origin.parent)
-    header = [f"# Submitted from {origin}", *(f"# with {override}" for override in overrides)]
+    header = [f"{_FROM}{origin}", *(f"{_WITH}{override}" for override in overrides)]
     text = "\n".join([*header, dump_yaml(asked)])
     return Submission(parse_recipe(asked), text, loaded.notices)
 
@@ -56,6 +58,15 @@ def default_directory(name: str) -> Path:
     stem = f"{safe[:60]}-{datetime.now():%Y%m%d-%H%M%S}"
     names = (stem, *(f"{stem}-{number}" for number in range(2, 1000)))
     return next(path for path in (Path("runs") / name for name in names) if not path.exists())
+
+
+def submitted_as(run: RunDir) -> list[str]:
+    """The recipe file and the overrides that a run was made of; empty where it does not say."""
+    lines = run.recipe_path.read_text(encoding="utf-8").splitlines()
+    head = list(takewhile(lambda line: line.startswith("#"), lines))
+    files = [line.removeprefix(_FROM) for line in head if line.startswith(_FROM)]
+    words = [line.removeprefix(_WITH) for line in head if line.startswith(_WITH)]
+    return [str(short_path(Path(file))) for file in files[:1]] + (words if files else [])
 
 
 def reopen_run(directory: Path, submission: Submission | None) -> RunDir:
@@ -89,17 +100,37 @@ def reopen_run(directory: Path, submission: Submission | None) -> RunDir:
 
 def _resolve_paths(asked: dict[str, Any], base: Path) -> None:
     data = asked.get("data") or {}
-    for number, source in enumerate(data.get("train") or []):
-        _resolve_dataset(source, ("data", f"train[{number}]", "dataset"), base)
-    for held_out in ("validation", "test"):
-        if isinstance(data.get(held_out), dict) and "dataset" in data[held_out]:
-            _resolve_dataset(data[held_out], ("data", held_out, "dataset"), base)
+    _resolve_datasets(data, base)
     for section, key in ((data, "chat_template"), (asked.get("adapter") or {}, "continue_from")):
         if isinstance(section.get(key), str):
             section[key] = str(_existing(section[key], base) or section[key])
     model = asked.get("model") or {}
     if isinstance(model.get("base"), str) and model.get("source", "auto") in ("auto", "local"):
         model["base"] = _resolve_model(model["base"], base)
+
+
+def _resolve_datasets(data: dict[str, Any], base: Path) -> None:
+    """All datasets of a recipe; those that are missing are told together."""
+    train = enumerate(cast("list[dict[str, Any]]", data.get("train") or []))
+    sources = [(("data", f"train[{number}]", "dataset"), source) for number, source in train]
+    for held_out in ("validation", "test"):
+        if isinstance(data.get(held_out), dict) and "dataset" in data[held_out]:
+            sources.append((("data", held_out, "dataset"), data[held_out]))
+    errors: list[DataError] = []
+    for place, source in sources:
+        try:
+            _resolve_dataset(source, place, base)
+        except DataError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        hints = dict.fromkeys(error.hint for error in errors)
+        raise DataError(
+            "\n".join(error.message for error in errors),
+            hint="\n".join(hints),
+            code=errors[0].code,
+        )
 
 
 def _resolve_dataset(source: dict[str, Any], place: Place, base: Path) -> None:

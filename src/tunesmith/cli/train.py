@@ -21,12 +21,12 @@ from tunesmith.runs.launch import Standby, launch_engine
 
 app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
 
-_HELP = """Train a model as a recipe says, or go on with a paused run.
-
-The run lives in a directory of its own: recipe, events, logs, checkpoints, result. Ctrl-C pauses
-it with a checkpoint; --resume goes on to the same result. Exit codes: 0 finished, 75 paused,
-1 failed, 2 wrong input.
-"""
+_HELP = (
+    "Train a model as a recipe says, or go on with a paused run.\n\n"
+    "The run lives in a directory of its own: recipe, events, logs, checkpoints, result. Ctrl-C "
+    "pauses it with a checkpoint; --resume goes on to the same result. Exit codes: 0 finished, 75 "
+    "paused, 1 failed, 2 wrong input.\n"
+)
 
 _EXAMPLES = """Examples:
 
@@ -119,6 +119,8 @@ def as_document(run: RunDir, outcome: Outcome) -> dict[str, Any]:
         "validation_loss": state.validation[1] if state.validation else None,
         "best_step": end.get("best_step", state.best[0] if state.best else None),
         "best_loss": end.get("best_loss", state.best[1] if state.best else None),
+        "result_step": end.get("result_step"),
+        "result_loss": end.get("result_loss"),
         "seconds": end.get("seconds"),
         "artifacts": [{"kind": kind, "path": path} for kind, path in state.artifacts],
         "warnings": [{"code": code, "message": message} for code, message in state.warnings],
@@ -173,9 +175,14 @@ def _refuse_existing(directory: Path) -> None:
 
 
 def _go_on(run: RunDir, command: str) -> str:
-    again = command_line(command, "--run", short_path(run.path), "--resume")
+    here = ("--run", short_path(run.path), "--resume")
     if checkpoints(run):
-        return f"Go on from the last checkpoint with\n  {again}"
+        return f"Go on from the last checkpoint with\n  {command_line(command, *here)}"
+    from tunesmith.cli.submit import submitted_as
+
+    # The run holds a copy of its recipe; what is mended in the recipe itself has to be read again.
+    asked = submitted_as(run) if command == "train" else []
+    again = command_line(command, *asked, *here)
     return f"Nothing was saved yet: when that is mended, start it again with\n  {again}"
 
 
@@ -183,6 +190,8 @@ def _finished(run: RunDir, outcome: Outcome) -> str:
     state, end = outcome.state, outcome.state.end
     took = f" in {duration(float(end['seconds']))}" if end.get("seconds") is not None else ""
     reason = _REASONS.get(str(end.get("reason")), "")
+    if end.get("reason") == "target_loss":
+        reason = f"; the {'validation' if state.validation else 'training'} loss reached its target"
     here = short_path(run.path)
     rows = [("run", str(here)), *((kind, _below(run, path)) for kind, path in state.artifacts)]
     if (run.path / "loss.png").exists():
@@ -200,16 +209,16 @@ def _losses(state: Progress) -> str:
     step = state.end.get("step", state.step)
     parts = [f"{step} steps"]
     if state.smoothed is not None:
-        parts.append(f"training loss {state.smoothed:.4f}")
-    best_loss = state.end.get("best_loss", state.best[1] if state.best else None)
-    if best_loss is not None:
-        best_step = state.end.get("best_step", state.best[0] if state.best else step)
-        parts.append(f"validation loss {best_loss:.4f} at step {best_step}")
+        parts.append(f"smoothed training loss {state.smoothed:.4f}")
+    loss, result_step = state.end.get("result_loss"), state.end.get("result_step", step)
+    if loss is not None:
+        parts.append(f"validation loss {loss:.4f}")
+    if result_step != step:
+        parts.append(f"the result is step {result_step}, the best one")
     return ", ".join(parts)
 
 
 _REASONS = {
-    "target_loss": "; the target loss was reached",
     "patience": "; it had stopped getting better",
     "stopped": "; it was stopped on request",
 }

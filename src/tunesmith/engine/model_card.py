@@ -15,7 +15,7 @@ from tunesmith.recipe import DataSource, Recipe
 ENDINGS = {
     "done": "all that was planned",
     "max_steps": "as many as were asked for",
-    "target_loss": "the target loss was reached",
+    "target_loss": "the loss reached its target",
     "patience": "the validation loss had stopped falling",
     "stopped": "stopped by the user",
 }
@@ -56,6 +56,7 @@ def model_card(card: Card) -> str:
         f"{card.steps:,} steps ({ENDINGS.get(card.reason, card.reason)}).",
         "## Results",
         _results(card, ("Validation", "Before", "After"), ("Loss", "Token accuracy")),
+        "The validation loss did not fall below its value before training." if _worse(card) else "",
         "## How to use it",
         _usage(card),
         "## Training data",
@@ -70,6 +71,7 @@ def model_card(card: Card) -> str:
         f"本模型由 tunesmith {__version__} 在 {_base_name(recipe)} 的基础上微调得到："
         f"{_method_zh(recipe)}，共 {card.steps:,} 步。",
         _results(card, ("验证集", "训练前", "训练后"), ("损失", "词元准确率")),
+        "训练后的验证损失没有低于训练前。" if _worse(card) else "",
         "使用方法：" + _usage_zh(card),
         "全部参数见 `training_logs/user_params.json`；版本、硬件、数据指纹见 `passport.json`。"
         "基座模型的说明见 `BASE_README.md`（如有）。模型的回答可能有误，上线前请用自己的数据评测。",
@@ -118,6 +120,12 @@ def _results(card: Card, head: tuple[str, str, str], names: tuple[str, str]) -> 
         ),
     ]
     return _table((f"{head[0]} ({after.rows})", head[1], f"{head[2]} (step {after.step})"), rows)
+
+
+def _worse(card: Card) -> bool:
+    if card.before is None or card.after is None or card.before.loss is None:
+        return False
+    return card.after.loss is None or card.after.loss >= card.before.loss
 
 
 def _number(value: float | None, digits: int) -> str:

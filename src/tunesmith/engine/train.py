@@ -18,11 +18,12 @@ from tunesmith.engine.arena import Arena
 from tunesmith.engine.backbone import build_backbone, decoder_of
 from tunesmith.engine.checkpoint import LoopState, load_checkpoint
 from tunesmith.engine.dropout import key_dropout_by_row
-from tunesmith.engine.export import Result, write_artifacts
+from tunesmith.engine.export import Result, measures, write_artifacts
 from tunesmith.engine.faults import Faults
 from tunesmith.engine.fused import why_not_fused
 from tunesmith.engine.head import Head
 from tunesmith.engine.loop import Outcome, Parts, Trainer
+from tunesmith.engine.model_card import Measure
 from tunesmith.engine.optimizer import build_optimizer, parameter_groups
 from tunesmith.engine.ranks import Ranks
 from tunesmith.engine.reporter import Reporter
@@ -45,6 +46,7 @@ from tunesmith.runs import (
     CheckpointDir,
     RunDir,
     read_control,
+    read_events,
     write_atomically,
 )
 
@@ -112,6 +114,8 @@ def train(
     started = time.perf_counter()
     outcome = Trainer(parts, state).fit()
     if outcome.status == "finished" and ranks.is_first:
+        before, after = measures(read_events(run)[0], outcome.exported_step)
+        warn_if_never_better(outcome, before, after, reporter)
         export(parts, base, prepared, renderer, outcome)
         reporter.emit(
             "finished",
@@ -119,6 +123,8 @@ def train(
             reason=outcome.reason,
             best_step=outcome.state.best_step,
             best_loss=outcome.state.best_loss,
+            result_step=outcome.exported_step,
+            result_loss=None if after is None else after.loss,
             seconds=round(time.perf_counter() - started, 2),
         )
     return outcome
@@ -169,6 +175,23 @@ def announce(
         micro_batch_tokens=tokens,
         memory_bytes_estimate=memory_of(recipe, base, model, micro_batch_tokens=tokens).total,
         fused=why_not_fused(model, decoder_of(model)) is None,
+    )
+
+
+def warn_if_never_better(
+    outcome: Outcome, before: Measure | None, after: Measure | None, reporter: Reporter
+) -> None:
+    """Say that training has only made the model worse: a result that looks finished hides it."""
+    if outcome.state.best_step != 0 or before is None or after is None:
+        return
+    losses = ["NaN" if loss is None else f"{loss:.4f}" for loss in (before.loss, after.loss)]
+    reporter.warn(
+        "never_better",
+        f"No evaluation was better than before training: the result is step "
+        f"{outcome.exported_step} with validation loss {losses[1]}; before training it was "
+        f"{losses[0]}.",
+        "Lower training.learning_rate (a tenth is a good try), train fewer epochs, and check that "
+        "the validation rows are like the training rows.",
     )
 
 

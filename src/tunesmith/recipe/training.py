@@ -144,8 +144,10 @@ class Stop(Section):
     )
     target_loss: float | None = field(
         None,
-        "End when the loss is down to this value; a useful band is 0.7 to 1.4. Empty: never.",
-        "损失降到该值时停止，参考区间为 0.7-1.4。留空则不启用。",
+        "End when the loss is down to this value: the validation loss where there are validation "
+        "rows, else the training loss of a step. A useful band is 0.7 to 1.4. Empty: never.",
+        "损失降到该值时停止：有验证集时看验证损失，否则看单步训练损失。参考区间为 0.7-1.4。"
+        "留空则不启用。",
         ge=0,
     )
     restore_best: bool = field(

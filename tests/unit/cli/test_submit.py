@@ -82,6 +82,15 @@ def test_a_dataset_that_is_not_there_is_named_with_what_is(recipe: Path) -> None
     assert "rows.jsonl" in caught.value.hint
 
 
+def test_all_datasets_that_are_not_there_are_named_at_once(recipe: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        read_submission(recipe, ["data.train=[row.jsonl, rows.jsonl, b.jsonl]"])
+    first, second = caught.value.message.splitlines()
+    assert first.startswith("data.train[0].dataset")
+    assert second.startswith("data.train[2].dataset")
+    assert "Files with such a name there: rows.jsonl" in caught.value.hint
+
+
 def test_a_model_folder_that_is_not_there_is_named(recipe: Path) -> None:
     with pytest.raises(ModelError, match=r"\./no-model"):
         read_submission(recipe, ["base=./no-model"])

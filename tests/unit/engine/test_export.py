@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +52,15 @@ def recipe_for(base: Path, **changes: Any) -> Recipe:
     )
 
 
-def new_run(path: Path) -> RunDir:
+LOSSES = (3.5, 2.0, 1.25, 1.5)  # at steps 0, 10, 20, 30
+
+
+def new_run(path: Path, losses: Sequence[float] = LOSSES) -> RunDir:
     recipe = recipe_for(path.parent / "old-place").model_dump(mode="json")
     run = RunDir.create(path, json.dumps(recipe), recipe_name="support-bot")
     with EventWriter(run, 1) as events:
         events.emit("plan", rows=900, tokens_per_epoch=12_345, label_tokens_per_epoch=6_000)
-        for step, loss in ((0, 3.5), (10, 2.0), (20, 1.25), (30, 1.5)):
+        for step, loss in zip((0, 10, 20, 30), losses, strict=True):
             events.emit("evaluation", step=step, loss=loss, token_accuracy=0.5, rows=100)
     return run
 
@@ -145,6 +148,18 @@ def test_the_card_tells_what_was_done_and_whether_it_got_better(
     assert str(tmp_path) not in card
     assert (run.artifacts_dir / "BASE_README.md").read_text() == "The base's own card."
     assert (run.artifacts_dir / "adapter" / "LICENSE").read_text() == "Be kind."
+
+
+def test_the_card_says_so_when_training_made_the_model_worse(
+    tiny_model_dir: TinyModel, tmp_path: Path
+) -> None:
+    base = tiny_model_dir("llama")
+    run = new_run(tmp_path / "run", (3.5, 7.0, 8.0, 9.0))
+    export(run, tuned_model(base, Lora()), base, recipe_for(base))
+    card = (run.artifacts_dir / "README.md").read_text(encoding="utf-8")
+    assert "| Loss | 3.5000 | 8.0000 |" in card
+    assert "did not fall below its value before training" in card
+    assert "没有低于训练前" in card
 
 
 @pytest.mark.slow
