@@ -115,6 +115,21 @@ def _continue(
     return tuned
 
 
+def decided_adapter(model: Any, adapter: Full | Lora) -> Full | Lora:
+    """The settings as they are: an adapter that is gone on with keeps its own."""
+    if adapter.kind == "full" or adapter.continue_from is None:
+        return adapter
+    used = model.peft_config[model.active_adapter]
+    targets = used.target_modules
+    return adapter.model_copy(
+        update={
+            "rank": used.r,
+            "alpha": used.lora_alpha,
+            "targets": targets if isinstance(targets, str) else sorted(targets),
+        }
+    )
+
+
 def target_names(model: nn.Module, targets: str | list[str]) -> list[str]:
     """Module names for PEFT, sorted; an unknown one is refused with the list of what exists."""
     layers = _linear_layers(model)
@@ -222,14 +237,12 @@ def lora_layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
 def merged_state(model: PeftModel) -> dict[str, torch.Tensor]:
     """The base model's weights with the adapters added; the model itself is left as it is.
 
-    The sum is built in float32, so a bfloat16 base loses nothing but the last rounding.
+    The sum is built in float64, so that each weight is rounded once, to its own number format.
     """
     base: Any = model.get_base_model()
     # Adapters on the experts of a mixture wrap a parameter of any name, one inside the other.
-    deltas = {
-        f"{_plain_name(name)}.{getattr(layer, 'parameter_name', 'weight')}": (
-            layer.get_delta_weight(adapter)
-        )
+    adapted = {
+        f"{_plain_name(name)}.{getattr(layer, 'parameter_name', 'weight')}": (layer, adapter)
         for name, layer in lora_layers(base)
         for adapter in layer.active_adapters
         if adapter in layer.r
@@ -240,10 +253,26 @@ def merged_state(model: PeftModel) -> dict[str, torch.Tensor]:
             continue
         plain = _plain_name(name)
         state[plain] = value
-        if plain in deltas:
-            state[plain] = (value.float() + deltas.pop(plain).float()).to(value.dtype)
-    assert not deltas, f"adapters without a weight: {sorted(deltas)}"
+        if plain in adapted:
+            delta = _exact_delta(*adapted.pop(plain))
+            state[plain] = (value.to(delta.dtype) + delta).to(value.dtype)
+    assert not adapted, f"adapters without a weight: {sorted(adapted)}"
     return state
+
+
+def _exact_delta(layer: Any, adapter: str) -> torch.Tensor:
+    """What an adapter adds to a weight, in float64 where the device has it."""
+    factors = [layer.lora_A[adapter].weight, layer.lora_B[adapter].weight]
+    if factors[0].device.type == "mps":
+        return layer.get_delta_weight(adapter).float()
+    kept = [factor.data for factor in factors]
+    try:
+        for factor in factors:
+            factor.data = factor.data.double()
+        return layer.get_delta_weight(adapter)
+    finally:
+        for factor, data in zip(factors, kept, strict=True):
+            factor.data = data  # the very memory that the optimizer knows
 
 
 def _plain_name(name: str) -> str:

@@ -17,7 +17,7 @@ from torch import nn
 from tunesmith.data.batches import StepPlan
 from tunesmith.data.prepare import Prepared, prepare
 from tunesmith.data.tokenizer import TextTokenizer
-from tunesmith.engine.adapter import apply_adapter
+from tunesmith.engine.adapter import apply_adapter, decided_adapter
 from tunesmith.engine.attention import register_flat_attention
 from tunesmith.engine.backbone import decoder_of
 from tunesmith.engine.fused import why_not_fused
@@ -42,9 +42,9 @@ from tunesmith.engine.models import (
     resolve_base,
 )
 from tunesmith.engine.reporter import Reporter
-from tunesmith.errors import DataError, RunDirError, RunFailed
+from tunesmith.errors import DataError, InputError, RunDirError
 from tunesmith.recipe import Notice, Recipe, data_notices
-from tunesmith.runs import RunDir, write_atomically
+from tunesmith.runs import RunDir, checkpoints, write_atomically
 
 TINY_MODEL = 50_000_000  # parameters
 EVALUATIONS = 10  # that `evaluate.every_steps: auto` aims at
@@ -91,7 +91,7 @@ def read_rows(
     require_exact_rows(prepared, base.config)
     run.data_dir.mkdir(parents=True, exist_ok=True)
     path = run.data_dir / "report.json"
-    if path.is_file():
+    if path.is_file() and checkpoints(run):  # before the first one there is nothing to mix
         before = orjson.loads(path.read_bytes()).get("fingerprint")
         if before not in (None, prepared.fingerprint):
             raise RunDirError(
@@ -188,6 +188,7 @@ def decide(recipe: Recipe, base: Base, model: Any, prepared: Prepared, plan: Ste
                     "attention": "flat" if attention == "auto" else attention,
                 }
             ),
+            "adapter": decided_adapter(model, recipe.adapter),
             "training": training.model_copy(
                 update={
                     "micro_batch_tokens": tokens,
@@ -238,10 +239,12 @@ def choose_device(wanted: str) -> torch.device:
             wanted = "cuda"
         elif torch.backends.mps.is_available():
             wanted = "mps"
-    elif wanted == "cuda" and not torch.cuda.is_available():
-        raise RunFailed(
-            "training.device is cuda, but torch sees no CUDA device.",
-            hint="Run `tunesmith doctor`, or set training.device: auto.",
+    elif (wanted == "cuda" and not torch.cuda.is_available()) or (
+        wanted == "mps" and not torch.backends.mps.is_available()
+    ):
+        raise InputError(
+            f"The device is set to {wanted}, but torch sees no such device here.",
+            hint="Run `tunesmith doctor`, or set training.device (--device in chat) to auto.",
             code="device_missing",
         )
     if wanted == "cuda":

@@ -11,6 +11,7 @@ import torch
 
 from tunesmith.engine.adapter import (
     apply_adapter,
+    decided_adapter,
     is_lora_b,
     lora_layers,
     merged_state,
@@ -69,6 +70,21 @@ def test_merged_weights_answer_like_base_and_adapter(
     merged.load_state_dict(merged_state(tuned))
     assert torch.allclose(logits(merged), expected, atol=1e-5)
     assert torch.equal(logits(tuned), expected)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_each_merged_weight_is_rounded_once(tiny_model_dir: TinyModel, family: str) -> None:
+    tuned = apply_adapter(load_model(tiny_model_dir(family)), Lora(rank=8, alpha=24), seed=1)
+    randomise(tuned)
+    places = [part.data_ptr() for _, part in trainable_parameters(tuned)]
+    merged = merged_state(tuned)
+    assert [part.data_ptr() for _, part in trainable_parameters(tuned)] == places
+    for name, layer in lora_layers(tuned.get_base_model()):
+        a, b = (getattr(layer, f"lora_{x}")["default"].weight.double() for x in "AB")
+        delta = 3 * (b @ a)
+        base = layer.base_layer.weight
+        exact = (base.double() + (delta.T if family == "gpt2" else delta)).float()
+        assert torch.equal(merged[f"{name}.weight"], exact), name
 
 
 def test_the_same_seed_gives_the_same_adapters(tiny_model_dir: TinyModel) -> None:
@@ -138,6 +154,21 @@ def test_an_earlier_adapter_goes_on_where_it_ended(
     assert len(trainable_parameters(again)) == len(trainable_parameters(first))
     assert "adapter.rank is 16, but the adapter in" in warnings[0][1]
     assert len(warnings) == 1
+
+
+def test_the_settings_of_a_continued_adapter_are_those_it_has(
+    tiny_model_dir: TinyModel, tmp_path: Path
+) -> None:
+    first = Lora(rank=4, alpha=8, targets=["q_proj", "v_proj"])
+    tuned = apply_adapter(load_model(tiny_model_dir("llama")), first, seed=1)
+    assert decided_adapter(tuned, first) is first
+    tuned.save_pretrained(str(tmp_path / "first"), save_embedding_layers=False)
+    asked = Lora(rank=16, alpha=32, dropout=0.1, continue_from=str(tmp_path / "first"))
+    again = apply_adapter(load_model(tiny_model_dir("llama")), asked, seed=1)
+    decided = decided_adapter(again, asked)
+    assert isinstance(decided, Lora)
+    assert (decided.rank, decided.alpha, decided.targets) == (4, 8, ["q_proj", "v_proj"])
+    assert (decided.dropout, decided.continue_from) == (0.1, asked.continue_from)
 
 
 def test_an_adapter_of_another_model_is_refused(tiny_model_dir: TinyModel, tmp_path: Path) -> None:

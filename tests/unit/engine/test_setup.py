@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tests.unit.engine.conftest import tiny_config
 
 from tunesmith.data.prepare import Prepared
 from tunesmith.engine.models import exact_context
-from tunesmith.engine.setup import require_exact_rows
-from tunesmith.errors import DataError
+from tunesmith.engine.setup import choose_device, require_exact_rows
+from tunesmith.errors import DataError, InputError
 
 DYNAMIC = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
 LONG = {
@@ -46,3 +47,14 @@ def test_rows_beyond_the_original_context_are_refused_where_neighbours_would_cha
     if limit is not None:
         with pytest.raises(DataError, match=f"The longest row has {limit + 1} tokens"):
             require_exact_rows(prepared(limit + 1), config)
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_wrong_input(kind: str) -> None:
+    backend = torch.cuda if kind == "cuda" else torch.backends.mps
+    if backend.is_available():
+        pytest.skip(f"this machine has {kind}")
+    with pytest.raises(InputError, match=f"set to {kind}, but torch sees no such") as caught:
+        choose_device(kind)
+    assert caught.value.exit_code == 2
+    assert "auto" in caught.value.hint
