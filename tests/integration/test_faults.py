@@ -45,6 +45,17 @@ def test_out_of_memory_twice_ends_the_run_with_advice(training: Build) -> None:
     run.finish(resume=True)
 
 
+def test_out_of_memory_between_two_steps_names_the_step(training: Build) -> None:
+    """Evaluations and checkpoints need memory too; nothing is tried again there."""
+    run = training(training=GENTLE)
+    assert run.go(fault="oom@step:5") == 1
+    (failed,) = run.events("failed")
+    assert (failed["code"], failed["step"]) == ("out_of_memory", 5)
+    assert "Out of memory after step 5, outside the gradients" in failed["message"]
+    assert "The checkpoint of step 3 is kept" in failed["message"]
+    assert "micro_batch_tokens" in failed["hint"]
+
+
 def test_a_loss_that_is_not_a_number_ends_the_run_with_step_and_rows(training: Build) -> None:
     run = training()
     assert run.go(fault="nan@loss:5") == 1

@@ -33,11 +33,12 @@ class Tracker(Protocol):
 class TensorBoard:
     """TensorBoard files in the run directory."""
 
-    def __init__(self, recipe: Recipe, run: RunDir) -> None:
+    def __init__(self, recipe: Recipe, run: RunDir, first_step: int | None) -> None:
         del recipe
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        self._writer = SummaryWriter(str(run.tensorboard_dir))
+        # After a kill the steps since the checkpoint come again: their first values are void.
+        self._writer = SummaryWriter(str(run.tensorboard_dir), purge_step=first_step)
 
     def log(self, prefix: str, values: dict[str, float], step: int) -> None:
         for name, value in values.items():
@@ -50,7 +51,7 @@ class TensorBoard:
 class Wandb:
     """Weights & Biases."""
 
-    def __init__(self, recipe: Recipe, run: RunDir) -> None:
+    def __init__(self, recipe: Recipe, run: RunDir, _first_step: int | None) -> None:
         wandb: Any = importlib.import_module("wandb")
         self._run = wandb.init(
             project="tunesmith",
@@ -69,7 +70,7 @@ class Wandb:
 class Mlflow:
     """MLflow."""
 
-    def __init__(self, recipe: Recipe, run: RunDir) -> None:
+    def __init__(self, recipe: Recipe, run: RunDir, _first_step: int | None) -> None:
         self._mlflow: Any = importlib.import_module("mlflow")
         self._mlflow.start_run(run_name=recipe.name, tags={"run_directory": str(run.path)})
 
@@ -83,7 +84,7 @@ class Mlflow:
 class SwanLab:
     """SwanLab."""
 
-    def __init__(self, recipe: Recipe, run: RunDir) -> None:
+    def __init__(self, recipe: Recipe, run: RunDir, _first_step: int | None) -> None:
         swanlab: Any = importlib.import_module("swanlab")
         self._run = swanlab.init(
             project="tunesmith",
@@ -99,7 +100,7 @@ class SwanLab:
         self._run.finish()
 
 
-TRACKERS: dict[str, Callable[[Recipe, RunDir], Tracker]] = {
+TRACKERS: dict[str, Callable[[Recipe, RunDir, int | None], Tracker]] = {
     "tensorboard": TensorBoard,
     "wandb": Wandb,
     "mlflow": Mlflow,
@@ -113,22 +114,25 @@ class Reporter:
     def __init__(self, writer: EventWriter | None) -> None:
         self._writer = writer
         self._trackers: dict[str, Tracker] = {}
-        self._wanted: tuple[Recipe, RunDir] | None = None
+        self._wanted: tuple[Recipe, RunDir, int | None] | None = None
         self._last_progress = ("", 0.0)
 
-    def use_trackers(self, recipe: Recipe, run: RunDir) -> None:
-        """Feed what the recipe's `report` section names, from the first number on."""
-        self._wanted = (recipe, run)
+    def use_trackers(self, recipe: Recipe, run: RunDir, *, first_step: int | None = None) -> None:
+        """Feed what the recipe's `report` section names, from the first number on.
+
+        `first_step`: the step that a further attempt begins with.
+        """
+        self._wanted = (recipe, run, first_step)
 
     def _open_trackers(self) -> None:
         # Their imports take seconds, so they wait until the first step is told.
         if self._wanted is None:
             return
-        (recipe, run), self._wanted = self._wanted, None
+        wanted, self._wanted = self._wanted, None
         for name, build in TRACKERS.items():
-            if getattr(recipe.report, name):
+            if getattr(wanted[0].report, name):
                 try:
-                    self._trackers[name] = build(recipe, run)
+                    self._trackers[name] = build(*wanted)
                 except Exception as error:
                     self._complain(name, error)
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import torch
 
-from tunesmith.engine.loop import is_out_of_memory
+from tunesmith.engine.loop import checkpoints_of, is_out_of_memory
 from tunesmith.engine.process import keep_freed_memory
 from tunesmith.engine.ranks import Ranks, process_group
 from tunesmith.engine.reporter import Reporter
@@ -25,6 +25,7 @@ from tunesmith.runs import (
     acquire_lock,
     latest_valid_checkpoint,
     next_attempt,
+    read_events,
 )
 from tunesmith.runs.control import clear_control
 from tunesmith.runs.files import explain_storage_error
@@ -87,7 +88,8 @@ def run_to_an_end(
     )
     for reason in broken:
         reporter.warn("checkpoint_broken", f"A checkpoint is not used. {reason}")
-    reporter.use_trackers(recipe, run)
+    first_step = None if attempt == 1 else 0 if found is None else found.step + 1
+    reporter.use_trackers(recipe, run, first_step=first_step)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)  # until `train` listens at step boundaries
     try:
@@ -120,13 +122,35 @@ def explain(error: Exception, run: RunDir) -> TunesmithError:
     if told is not None:
         return told
     if is_out_of_memory(error):
-        return RunFailed(
-            "Out of memory before the first step.",
-            hint="Take a smaller model or an adapter, or lower data.max_length.",
-            code="out_of_memory",
-        )
+        return _out_of_memory(run)
     return RunFailed(
         f"Unexpected error: {type(error).__name__}: {error}",
         hint=f"The full report is in {run.log_path}.",
         code="internal_error",
+    )
+
+
+def _out_of_memory(run: RunDir) -> RunFailed:
+    """Memory that was short outside the gradients: in loading, evaluating, saving or exporting."""
+    step = 0
+    for event in read_events(run)[0]:
+        if event["type"] == "started":  # steps of the attempt before may be done again
+            step = int(event.get("resumed_from_step") or 0)
+        elif event["type"] == "step":
+            step = int(event["step"])
+    if step == 0:
+        return RunFailed(
+            "Out of memory before the first step.",
+            hint="Take a smaller model or an adapter, or lower training.micro_batch_tokens or "
+            "data.max_length.",
+            code="out_of_memory",
+        )
+    return RunFailed(
+        f"Out of memory after step {step}, outside the gradients: in an update, an evaluation, a "
+        f"checkpoint or the export. {checkpoints_of(run)}",
+        hint="See that nothing else uses the memory of the device, and go on. If it happens again, "
+        "start a new run with a lower training.micro_batch_tokens or data.max_length, or with an "
+        "adapter in place of all weights.",
+        code="out_of_memory",
+        step=step,
     )
