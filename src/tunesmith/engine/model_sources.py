@@ -80,7 +80,16 @@ def resolve_name(
 def result_folder(directory: Path) -> Path:
     """The model inside a run directory or its artifacts; any other folder stays what it is."""
     if (directory / "recipe.yaml").is_file() and not (directory / "config.json").is_file():
-        directory = RunDir.open(directory).artifacts_dir
+        run = RunDir.open(directory)
+        if not run.events_path.exists() and not run.artifacts_dir.is_dir():
+            raise ModelError(
+                f"{directory} is neither a model nor a run: it holds a recipe.yaml, but no "
+                "config.json and no events.jsonl.",
+                hint="Name a folder with config.json and model.safetensors, or the directory that "
+                "was given to `tunesmith train --run`.",
+                code="model_not_found",
+            )
+        directory = run.artifacts_dir
         if not (directory / "manifest.json").is_file():
             raise ModelError(
                 f"The run {directory.parent} has no result yet.",
@@ -129,9 +138,7 @@ def _prefers_modelscope() -> bool:
     return os.environ.get("USE_MODELSCOPE_HUB", "").strip().lower() in ("1", "true", "yes", "on")
 
 
-def _download_from_hub(
-    name: str, wanted: list[str], *, revision: str, report: OnProgress
-) -> Path:
+def _download_from_hub(name: str, wanted: list[str], *, revision: str, report: OnProgress) -> Path:
     from huggingface_hub import snapshot_download
 
     reachable = _hub_answers(name, revision)
@@ -205,8 +212,9 @@ def _explain_hub_error(error: Exception, name: str, revision: str) -> Exception:
         )
     if isinstance(error, RepositoryNotFoundError):
         return ModelError(
-            f"The hub has no model {name}, or it is private.",
-            hint="Check the spelling of model.base; for a private model set HF_TOKEN.",
+            f"There is no folder {name} here, and the hub has no model of that name, or it is "
+            "private.",
+            hint="Check the spelling; for a private model set HF_TOKEN.",
             code="model_not_found",
         )
     if isinstance(error, LocalEntryNotFoundError) or _is_network_error(error):
@@ -216,9 +224,10 @@ def _explain_hub_error(error: Exception, name: str, revision: str) -> Exception:
 
 def _unreachable(hub: str, name: str) -> ModelError:
     return ModelError(
-        f"{hub} not reachable; local models only. {name} is not complete on this machine.",
-        hint="Check the network (HF_ENDPOINT names a mirror), or give a local folder or 'starter' "
-        "as model.base. A download goes on where it stopped.",
+        f"{hub} not reachable; local models only. There is no folder {name} here, and no complete "
+        "download of a model of that name.",
+        hint="Check the spelling and the network (HF_ENDPOINT names a mirror), or give a local "
+        "folder or 'starter' as the model. A download goes on where it stopped.",
         code="hub_unreachable",
     )
 

@@ -326,10 +326,23 @@ def load_tokenizer_files(directory: Path, cache: Path) -> Path:
         return directory
     if kind_of(directory) == "adapter":
         return load_tokenizer_files(base_of_adapter(directory), cache)
+    if not any(_may_be_tokenizer(file.name) for file in directory.iterdir()):
+        raise ModelError(
+            f"{directory} has no tokenizer.json, and no other file of a tokenizer.",
+            hint="Copy the model's tokenizer.json and tokenizer_config.json beside its weights.",
+            code="tokenizer_missing",
+        )
     target = cache / "tokenizers" / _tokenizer_fingerprint(directory)
     if not (target / "tokenizer.json").is_file():
         _convert_tokenizer(directory, target)
     return target
+
+
+def _may_be_tokenizer(name: str) -> bool:
+    """Each class of tokenizers has file names of its own; these parts are in all of them."""
+    is_settings = name in ("special_tokens_map.json", "added_tokens.json", "tokenizer_config.json")
+    parts = ("token", "vocab", "merges", "spiece", "spm", "bpe")
+    return not is_settings and (name.endswith(".model") or any(part in name for part in parts))
 
 
 def _tokenizer_fingerprint(directory: Path) -> str:

@@ -164,7 +164,8 @@ def test_a_hub_that_swallows_packets_does_not_hang_the_run(hub: str, tmp_path: P
 def test_a_model_that_the_hub_does_not_have_is_named(hub: str, tmp_path: Path) -> None:
     error = download("someone/absent", hub, tmp_path)
     assert error["code"] == "model_not_found"
-    assert "The hub has no model someone/absent" in error["message"]
+    assert "There is no folder someone/absent here" in error["message"]
+    assert "the hub has no model of that name" in error["message"]
 
 
 def test_a_gated_model_says_how_to_get_access(hub: str, tmp_path: Path) -> None:

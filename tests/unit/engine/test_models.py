@@ -164,6 +164,30 @@ def test_the_cpu_computes_in_float32_and_says_so_for_float16() -> None:
     assert models.decide_dtype("bfloat16", "cpu") == torch.bfloat16
 
 
+def test_a_model_without_a_tokenizer_says_which_files_are_missing(
+    tiny_model_dir: TinyModel, copy_of: CopyOf, tmp_path: Path
+) -> None:
+    directory = copy_of(tiny_model_dir("llama"))
+    (directory / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match="and no other file of a tokenizer") as caught:
+        models.load_tokenizer_files(directory, tmp_path / "cache")
+    assert caught.value.code == "tokenizer_missing"
+    assert "tokenizer.json" in caught.value.hint
+
+
+def test_a_folder_of_data_with_a_recipe_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("model: starter\n")
+    with pytest.raises(ModelError, match="neither a model nor a run") as caught:
+        resolve_name(str(tmp_path))
+    assert "config.json" in caught.value.hint
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_name_that_is_nowhere_says_that_there_is_no_such_folder() -> None:
+    with pytest.raises(ModelError, match="There is no folder nothere here"):
+        resolve_name("nothere")
+
+
 def test_a_fast_tokenizer_is_used_where_it_lies(tiny_model_dir: TinyModel, tmp_path: Path) -> None:
     directory = tiny_model_dir("llama")
     assert models.load_tokenizer_files(directory, tmp_path) == directory
