@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+import orjson
 
 from tunesmith.data.check.check import Report
 from tunesmith.data.check.inspect import Wanted, texts_of
@@ -79,10 +80,11 @@ def keep(
 ) -> Version | None:
     """Only the rows that meet a condition."""
     operation = {"operation": "filter", "where": condition.source}
+    beside = columns_beside(version)
     return rewrite(
         catalog,
         version,
-        lambda row: row if condition(values_of(row)) else None,
+        lambda row: row if condition(values_of(row, beside)) else None,
         operation=operation,
         on_progress=on_progress,
     )
@@ -213,13 +215,23 @@ def _known_ids(version: Version, ids: Sequence[int]) -> set[int]:
 # ---------------------------------------------------------------- one row
 
 
-def values_of(row: StoredRow) -> dict[str, Any]:
-    """What a condition can ask a row for."""
+def columns_beside(version: Version) -> list[str]:
+    """The columns beside the records that any row has."""
+    names: dict[str, None] = {}
+    for batch in version.batches(["extra"], 65536):
+        for text in batch["extra"].unique().drop_null().to_pylist():
+            names.update(dict.fromkeys(orjson.loads(text)))
+    return list(names)
+
+
+def values_of(row: StoredRow, beside: Sequence[str] = ()) -> dict[str, Any]:
+    """What a condition can ask a row for; columns that only other rows have are None."""
     question, answer, other = texts_of(row.record)
     whole = f"{question}\n{answer}" if other is None else other
     record = row.record
     turns = 0 if isinstance(record, Text) else len(record.messages)
     return {
+        **dict.fromkeys(beside),
         **row.extra,
         "id": row.id,
         "line": row.line,

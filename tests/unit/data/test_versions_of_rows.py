@@ -139,6 +139,18 @@ def test_rows_can_be_removed_changed_replaced_and_filtered(catalog: Catalog, sho
     assert [len(_rows(catalog.open(f"shop@{n}"))) for n in range(1, 6)] == [4, 3, 3, 3, 2]
 
 
+def test_a_column_that_only_some_rows_have_is_empty_in_the_others(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    rows = [_qa("a", "1"), _qa("b", "2", label="old")]
+    mixed = _import(catalog, _jsonl(tmp_path / "mixed.jsonl", rows)).version
+    kept = editing.keep(catalog, mixed, Condition('label != "old"'), on_progress=_silent)
+    assert kept is not None
+    assert [row.id for row in _rows(kept)] == [1]
+    with pytest.raises(InputError, match="names 'lable'"):
+        editing.keep(catalog, mixed, Condition('lable == "old"'), on_progress=_silent)
+
+
 def test_a_change_that_changes_nothing_makes_no_version(catalog: Catalog, shop: Version) -> None:
     assert editing.replace_text(catalog, shop, "unheard-of", "x", on_progress=_silent) is None
     assert catalog.versions("shop") == [1]

@@ -448,16 +448,17 @@ def say_published(version: Version) -> None:
 
 def _say_rows(version: Version, where: str | None, limit: int, *, json: bool) -> None:
     from tunesmith.cli.terminal import columns, short_text
-    from tunesmith.data.editing import values_of
+    from tunesmith.data.editing import columns_beside, values_of
     from tunesmith.data.expression import Condition
     from tunesmith.data.store.rows import stored_rows
 
     condition = Condition(where) if where else None
+    beside = columns_beside(version) if where else []
     shown: list[Any] = []
     for row in stored_rows(version.batches()):
         if len(shown) == limit:
             break
-        if condition is None or condition(values_of(row)):
+        if condition is None or condition(values_of(row, beside)):
             shown.append(row)
     if json:
         say_json([row.to_json() for row in shown])
