@@ -8,7 +8,7 @@ Read `prepare.py` first. What happens to a file:
     renderer.py    record -> text, spans -> tokens, targets
                      turns.py   the exact way, from the chat template (chat_template.py)
                      shapes.py  the fast way, learned from the exact one
-    tokenise.py    all of these (encoder.py, in processes) -> table.py, every row counted in tally.py
+    tokenise.py    all of these (encoder.py, in processes) -> table.py; tally.py counts every row
     prepare.py     cached tables (cache.py) of datasets by name (resolve.py) -> report.py
                      held_out.py  validation and test rows   columns.py: strata and groups
                      mixing.py    rows drawn from each dataset   draws.py: which ones
