@@ -133,7 +133,8 @@ def _template_file(wanted: str, base_dir: Path | None) -> str:
     file = (base_dir or Path()) / wanted
     if not file.is_file():
         raise DataError(
-            f"data.chat_template: there is no file {file}.",
-            hint=f"Name a file, or one of {', '.join(BUILTIN)}.",
+            f"data.chat_template: there is no file {wanted}.",
+            hint=f"Name a file, or one of {', '.join(BUILTIN)}. A relative path starts at the "
+            "recipe's folder, or at the current one.",
         )
     return file.read_text(encoding="utf-8")

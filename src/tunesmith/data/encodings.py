@@ -48,6 +48,11 @@ def codec_of(guess: str) -> str:
     return "latin-1" if guess.startswith("Latin-1") else guess.split()[0].lower()
 
 
+def iconv_name(guess: str) -> str:
+    """The name by which every iconv knows a guess: none knows Latin-1, and its superset is safe."""
+    return "WINDOWS-1252" if guess.startswith("Latin-1") else guess.split()[0].upper()
+
+
 def codec_name(encoding: str, path: Path) -> str:
     """The usual name of an encoding that a user named; DataError when there is none."""
     try:
@@ -96,7 +101,7 @@ def not_decodable(
     return DataError(
         f"{where} UTF-8; it looks like {guess}.",
         hint="Save the file as UTF-8, for example: "
-        f"iconv -f {guess.split()[0]} -t UTF-8 {path.name} > {path.stem}.utf8{path.suffix}",
+        f"iconv -f {iconv_name(guess)} -t UTF-8 {path.name} > {path.stem}.utf8{path.suffix}",
         code="not_utf8",
         encoding=guess,
         **place,

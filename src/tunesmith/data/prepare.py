@@ -30,7 +30,7 @@ from tunesmith.data.held_out import HeldOut, Opened, dataset_of_records, hold_ou
 from tunesmith.data.mixing import DatasetCount, MixingPlan, mixing_plan
 from tunesmith.data.readers import dataset_files
 from tunesmith.data.renderer import Renderer
-from tunesmith.data.report import Warnings, data_report, report_warnings, warning
+from tunesmith.data.report import PAIRS, Warnings, data_report, report_warnings, warning
 from tunesmith.data.resolve import resolve_dataset
 from tunesmith.data.store.version import MANIFEST
 from tunesmith.data.table import TableBroken, TableWriter, TokenTable
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from tunesmith.recipe import Data, Dataset, Stage
 
 MIN_ROWS = 100
+_CHECK_ROWS = "Check the columns, roles and weights of the data, and data.max_length."
 # Fields of a dataset that decide which rows are drawn, not what its rows are.
 _NOT_IN_TABLES = {"sampling_rate", "share", "role", "max_rows"}
 
@@ -94,7 +95,8 @@ def prepare(
         "data": data.model_dump(mode="json"),
     }
     report = data_report(training.table, rows, mixture, validation, test)
-    report |= {"max_length": fit.limit, "template": renderer.template_source}
+    report |= {"max_length": fit.limit, "context": fit.context, "stage": stage.kind}
+    report |= {"template": renderer.template_source}
     warnings += [*report_warnings(report)]
     return Prepared(
         training.table,
@@ -133,7 +135,7 @@ def _fit(data: Data, stage: Stage, max_context: int | None, warnings: Warnings) 
                 f"Set data.max_length to {limit} or less, or choose another model.",
             )
         )
-    return Fit(limit, "windows" if stage.kind == "pt" else data.overlong)
+    return Fit(limit, "windows" if stage.kind == "pt" else data.overlong, max_context)
 
 
 def _sources(
@@ -221,7 +223,7 @@ def _check_size(training: Opened, data: Data) -> None:
         raise DataError(
             f"None of the {counts['rows_read']} training rows has a token to train on: "
             f"{_reasons(tallies)}.",
-            hint="Check the columns, roles and weights of the data, and data.max_length.",
+            hint=PAIRS if "preference_row" in counts["dropped"] else _CHECK_ROWS,
             code="no_trainable_rows",
         )
     pairs = zip(training.sources, tallies, strict=True)

@@ -12,8 +12,14 @@ from tunesmith.data.held_out import HeldOut
 from tunesmith.data.mixing import MixingPlan
 from tunesmith.data.table import TokenTable
 from tunesmith.data.tally import total
+from tunesmith.data.tokenise import longer_rows_need
 
 Warnings = list[dict[str, str]]
+
+PAIRS = (
+    "Rows counted as preference_row are pairs of a better and a worse answer. sft cannot learn "
+    "from pairs: give it rows with one answer each, such as the better ones."
+)
 
 
 def warning(code: str, message: str, hint: str) -> dict[str, str]:
@@ -83,9 +89,9 @@ def report_warnings(report: dict[str, Any]) -> Iterator[dict[str, str]]:
             "rows_truncated",
             f"{report['truncated']} of {rows_read} rows were longer than {report['max_length']} "
             "tokens and lost their end.",
-            f"data.max_length: {report['lengths']['suggested_max_length']} keeps 99 of 100 rows "
-            "whole.",
+            _longer_rows(report),
         )
+    yield from _plain_texts(report)
     turns_apart = sum(source["turns_apart"]["count"] for source in report["sources"])
     if turns_apart:
         yield warning(
@@ -114,11 +120,36 @@ def report_warnings(report: dict[str, Any]) -> Iterator[dict[str, str]]:
         yield warning(
             "rows_dropped",
             f"{sum(report['dropped'].values())} of {rows_read} rows were left out: {told}.",
-            "The data report lists their lines.",
+            PAIRS
+            if "preference_row" in report["dropped"]
+            else "The data report lists their lines.",
         )
     yield from _mixing_warnings(report["mixing"])
     for name in ("validation", "test"):
         yield from _held_out_warnings(name, report[name])
+
+
+def _longer_rows(report: dict[str, Any]) -> str:
+    """The length that keeps rows whole, where the model takes rows of that length."""
+    limit, context = report["max_length"], report["context"]
+    suggested = report["lengths"]["suggested_max_length"]
+    if context is not None and suggested > context:
+        return f"{longer_rows_need(limit, context)}."
+    if suggested <= limit:
+        return f"That is fewer than 1 row in 100. {longer_rows_need(limit, context)}."
+    return f"data.max_length: {suggested} keeps 99 of 100 rows whole."
+
+
+def _plain_texts(report: dict[str, Any]) -> Iterator[dict[str, str]]:
+    names = [source["source"] for source in report["sources"] if source["format"] == "text"]
+    if names and report["stage"] == "sft":
+        yield warning(
+            "plain_text_rows",
+            f"The rows of {', '.join(names)} are plain text, not questions with answers: all of "
+            "each is learned, without the chat template.",
+            "stage: pt is meant for documents and splits long ones. Where the rows are questions "
+            "and answers, name their columns: prompt_field and response_field.",
+        )
 
 
 def _mixing_warnings(mixing: dict[str, Any]) -> Iterator[dict[str, str]]:
@@ -139,8 +170,7 @@ def _held_out_warnings(name: str, held: dict[str, Any]) -> Iterator[dict[str, st
     if not held["rows"]:
         yield warning(
             f"no_{name}_rows",
-            f"No {name} rows are left: {held['duplicates_removed']} equal a training row, any "
-            "others could not be used.",
+            f"No {name} rows are left: {_why_none(held)}.",
             f"Name another {name} dataset, or remove duplicates.",
         )
     for key, effect in _COLUMN_EFFECTS.items():
@@ -160,6 +190,19 @@ def _held_out_warnings(name: str, held: dict[str, Any]) -> Iterator[dict[str, st
             f"{held['set_aside']} rows of a group that was divided are not used at all.",
             f"Raise data.{name}.fraction, or group by a finer column.",
         )
+
+
+def _why_none(held: dict[str, Any]) -> str:
+    removed = held["duplicates_removed"]
+    if held["kind"] == "split":
+        if removed:
+            return f"all {removed} that were drawn equal a training row"
+        return "none could be drawn"
+    tallies = held["sources"]
+    dropped = total(tallies)["dropped"]
+    told = [f"{removed} equal a training row"] if removed else []
+    told += [f"{count} {reason}" for reason, count in dropped.items()]
+    return f"of {total(tallies)['rows_read']} rows, {', '.join(told)}" if told else "there are none"
 
 
 _COLUMN_EFFECTS = {

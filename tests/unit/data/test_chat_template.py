@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from jinja2 import TemplateError
 
-from tunesmith.data.chat_template import ChatTemplate, TemplateRefused
+from tunesmith.data.chat_template import ChatTemplate, TemplateRefused, find_template
 from tunesmith.data.conversation import Message, ToolCall
 from tunesmith.data.tokenizer import SPECIAL_NAMES, TextTokenizer
+from tunesmith.errors import DataError
 
 CHAT = [
     Message("user", "q <b> & 'x'"),
@@ -81,3 +83,13 @@ def test_the_sandbox_offers_what_transformers_offers(
 ) -> None:
     case = (tokenizer_of("llama3"), source, CHAT, False)
     assert ours(*case) == theirs(*case)
+
+
+def test_a_template_that_is_not_there_is_named_as_it_was_written(
+    tokenizer_of: Callable[[str], TextTokenizer], tmp_path: Path
+) -> None:
+    """Where a run or a plan looks for it is no place that a user knows."""
+    with pytest.raises(DataError, match=r"there is no file mine\.jinja\.") as caught:
+        find_template("mine.jinja", tokenizer_of("chatml"), tmp_path)
+    assert str(tmp_path) not in caught.value.message
+    assert "chatml" in caught.value.hint

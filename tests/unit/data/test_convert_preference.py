@@ -246,8 +246,9 @@ def test_a_run_counts_bad_answers_by_line_and_refuses_pairs(
     assert prepared.report["rows_kept"] == 2
     (source,) = prepared.report["sources"]
     assert source["dropped"]["undesirable_answer"]["lines"] == [2]
-    with pytest.raises(DataError, match="preference_row 2"):
+    with pytest.raises(DataError, match="preference_row 2") as caught:
         _prepared(tmp_path, tokenizer, [SHAREGPT, SHAREGPT])
+    assert "sft cannot learn from pairs" in caught.value.hint
 
 
 _names = st.sampled_from(

@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 
 from tunesmith.data.prepare import Prepared, prepare
+from tunesmith.data.renderer import Renderer
+from tunesmith.data.table import TableWriter, TokenTable
+from tunesmith.data.tokenise import Fit, Source, Tokeniser
 from tunesmith.data.tokenizer import TextTokenizer
 from tunesmith.errors import DataError
-from tunesmith.recipe import Data, DataSource, Pretrain, Sft
+from tunesmith.recipe import Data, Dataset, DataSource, Pretrain, Sft
 
 TokenizerOf = Callable[[str], TextTokenizer]
 Row = dict[str, Any]
@@ -182,6 +185,47 @@ def test_the_models_context_limits_rows_with_a_warning(desk: Desk) -> None:
     assert prepared.train.lengths.max() == 128
     assert prepared.report["max_length"] == 128
     assert prepared.warnings[0]["code"] == "context_shorter"
+
+
+def test_advice_on_long_rows_never_goes_beyond_the_models_context(desk: Desk) -> None:
+    rows = [qa(n, words=30) for n in range(100)]
+
+    def advice(**settings: Any) -> str:
+        warnings = desk.run(rows, **settings).warnings
+        return next(w["hint"] for w in warnings if w["code"] == "rows_truncated")
+
+    suggested = desk.run(rows).report["lengths"]["suggested_max_length"]
+    assert f"data.max_length: {suggested} keeps 99" in advice(max_length=128, max_context=4096)
+    within = advice(max_length=128, max_context=160)
+    assert within.startswith("Raise data.max_length (this model takes 160 tokens at most)")
+    beyond = advice(max_length=1024, max_context=128)
+    assert beyond.startswith("128 tokens are all that this model takes: split or shorten")
+    assert "longer context" in beyond
+    with pytest.raises(DataError) as caught:
+        desk.run(rows, max_length=1024, max_context=128, overlong="error")
+    assert caught.value.hint.startswith("128 tokens are all that this model takes")
+    assert "truncate or drop" in caught.value.hint
+
+
+def test_plain_text_in_a_stage_of_answers_is_pointed_out(desk: Desk) -> None:
+    rows = [{"text": f"document {n} and its words"} for n in range(100)]
+    prepared = desk.run(rows)
+    (told,) = (w for w in prepared.warnings if w["code"] == "plain_text_rows")
+    assert "d.jsonl are plain text" in told["message"]
+    assert "stage: pt" in told["hint"]
+    documents = desk.run(rows, stage=Pretrain())
+    assert "plain_text_rows" not in [warning["code"] for warning in documents.warnings]
+
+
+def test_validation_rows_that_cannot_be_used_are_counted_by_reason(desk: Desk) -> None:
+    rows = [qa(n) for n in range(100)]
+    empty = [{"question": "q", "answer": ""}] * 3
+    write(desk.folder, [rows[0], *empty], "v.jsonl")
+    prepared = desk.run(rows, validation={"kind": "dataset", "dataset": "v.jsonl"})
+    (told,) = (w for w in prepared.warnings if w["code"] == "no_validation_rows")
+    assert told["message"] == (
+        "No validation rows are left: of 4 rows, 1 equal a training row, 3 empty_answer."
+    )
 
 
 def test_the_report_suggests_a_length_from_the_tokens(desk: Desk) -> None:
@@ -407,3 +451,28 @@ def test_two_processes_may_prepare_the_same_data_at_once(
         first, second = (task.result() for task in tasks)
     assert first == second == _in_process(tmp_path, model)
     assert not list((tmp_path / "cache").glob("draft-*"))
+
+
+def test_several_processes_make_the_same_table(
+    tmp_path: Path, tokenizer_of: Callable[[str], TextTokenizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"question": f"q{n}", "answer": "a" * (n % 7)} for n in range(900)]
+    (tmp_path / "d.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    source = Source(tmp_path / "d.jsonl", "d.jsonl", 0, Dataset(dataset="d.jsonl"), None)
+
+    def table(name: str) -> TokenTable:
+        folder = tmp_path / name
+        folder.mkdir()
+        with TableWriter(folder) as writer:
+            renderer = Renderer(tokenizer_of("chatml"))
+            Tokeniser(renderer, Fit(64, "truncate"), writer, lambda *_: None).run([source])
+        return TokenTable.open(folder)
+
+    one = table("one")
+    monkeypatch.setattr("tunesmith.data.tokenise._LARGE", 0)
+    monkeypatch.setenv("TUNESMITH_PROCESSES", "2")
+    two = table("two")
+    assert one.about == two.about
+    assert one.about["tallies"][0]["dropped"]["empty_answer"]["count"] > 100
+    for name in ("ids", "targets", "lengths", "lines", "records", "digests"):
+        assert getattr(one, name).tolist() == getattr(two, name).tolist()

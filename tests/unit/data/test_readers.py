@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 from openpyxl import Workbook
 
+from tunesmith.data.encodings import iconv_name
 from tunesmith.data.readers import (
     MAX_LINE_BYTES,
     dataset_files,
@@ -197,6 +199,22 @@ def test_text_that_is_not_utf8_names_line_byte_and_likely_encoding(
     with pytest.raises(DataError, match=rf"line 1, byte \d+ .*looks like {guess}") as caught:
         read(file)
     assert "iconv" in caught.value.hint
+
+
+GUESSES = (
+    "GB18030 (GBK)", "Shift_JIS", "Big5", "Windows-1251", "UTF-16", "UTF-16LE", "UTF-16BE",
+    "UTF-32", "Latin-1 or Windows-1252",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("guess", GUESSES)
+def test_the_advice_on_encodings_names_one_that_iconv_knows(guess: str) -> None:
+    name = iconv_name(guess)
+    if shutil.which("iconv") is None:
+        pytest.skip("this machine has no iconv")
+    command = ["iconv", "-f", name, "-t", "UTF-8"]
+    text = "abc".encode(name)
+    assert subprocess.run(command, input=text, capture_output=True, check=True).stdout == b"abc"
 
 
 def test_the_bad_byte_is_found_in_the_middle_of_a_file(tmp_path: Path) -> None:
