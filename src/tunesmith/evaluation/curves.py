@@ -28,6 +28,7 @@ _RAW, _SMOOTH, _VALIDATION, _RATE, _INK, _FAINT = (
     "#8b919a",
 )
 _SMOOTH_FROM = 20  # steps; below that every point is drawn as it is
+_LEAST_WIDTH = 2.0  # steps on each side of the middle that count most: about 5 together
 _MAX_POINTS = 2000
 # Fonts with Chinese characters, in the order of preference; one of them is on most machines.
 _CJK_FONTS = (
@@ -142,7 +143,7 @@ def _draw_losses(axes: Axes, curves: Curves) -> None:
     steps, losses = curves.steps, curves.losses
     if len(steps) >= _SMOOTH_FROM:
         axes.plot(*_thin(steps, losses), color=_RAW, lw=0.9, alpha=0.75, label="training")
-        smoothed = smooth(losses, len(steps) / 80)
+        smoothed = smooth(losses, max(_LEAST_WIDTH, len(steps) / 80))
         axes.plot(*_thin(steps, smoothed), color=_SMOOTH, lw=2, label="training, smoothed")
     else:
         axes.plot(steps, losses, color=_SMOOTH, lw=1.8, marker="o", ms=3.5, label="training")

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tunesmith.evaluation.curves import collect, draw, draw_curves, smooth
-from tunesmith.runs import EventWriter, RunDir
+from tunesmith.runs import EventWriter, RunDir, read_events
+
+_SMOOTHED = "training, smoothed"
 
 
 @pytest.fixture
@@ -67,8 +69,6 @@ def test_after_a_restart_the_last_attempt_counts_and_the_place_is_marked(run: Ru
     """FAULTS row 1: the curve is continuous with a restart mark."""
     _write(run, 1, 1, 30)
     _write(run, 2, 21, 40)
-    from tunesmith.runs import read_events
-
     curves = collect(read_events(run)[0])
     assert curves.steps == tuple(range(1, 41))
     assert curves.restarts == (20,)
@@ -86,3 +86,14 @@ def test_smoothing_follows_without_lag_and_keeps_gaps() -> None:
     assert math.isnan(smooth([1.0, math.nan, 1.0], 2)[1])
     assert smooth([1.0, math.nan, 1.0], 2)[::2] == pytest.approx([1.0, 1.0])
     assert smooth([2.0], 5) == pytest.approx([2.0])
+
+
+def test_the_smoothed_line_of_a_short_run_is_smoother_than_the_raw_one(run: RunDir) -> None:
+    with EventWriter(run, 1) as events:
+        for step in range(1, 21):
+            events.emit("step", step=step, loss=2.0 + step % 2, learning_rate=1e-4)
+    axes = draw(collect(read_events(run)[0])).axes[0]
+    lines = {line.get_label(): line.get_ydata() for line in axes.get_lines()}
+    raw, smoothed = (max(y[3:-3]) - min(y[3:-3]) for y in (lines["training"], lines[_SMOOTHED]))
+    assert raw == 1
+    assert smoothed < 0.1
