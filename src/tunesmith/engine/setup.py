@@ -131,6 +131,9 @@ def _notices(recipe: Recipe, base: Base, prepared: Prepared) -> list[Notice]:
     shortest = int(prepared.train.full_lengths.min())
     found = data_notices(recipe, rows=len(prepared.train_rows), shortest_row_tokens=shortest)
     shape = Shape.of(base.config)
+    context = context_length(base.config)
+    if context is not None and shortest > context:  # no max_length would help
+        found = [n for n in found if n.code != "length_below_every_row"]
     is_tiny = 12 * shape.layers * shape.hidden**2 < TINY_MODEL
     return [n for n in found if not (is_tiny and n.code == "high_rate_small_data")]
 

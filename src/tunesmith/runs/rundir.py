@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.errors import RunDirError
-from tunesmith.runs.files import storage_errors, write_atomically
+from tunesmith.runs.files import StorageFull, storage_errors, write_atomically
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,14 @@ class RunDir:
                 for folder in folders:
                     folder.mkdir(parents=True, exist_ok=True)
             write_atomically(run.recipe_path, header + recipe_yaml)
-        except BaseException:
+        except BaseException as error:
             # On a full disk, say. A directory without a recipe could not be used for anything.
             run.recipe_path.unlink(missing_ok=True)
             for folder in (*folders, *(() if was_there else (run.path,))):
                 with suppress(OSError):
                     folder.rmdir()
+            if isinstance(error, StorageFull):
+                error.hint = "Free space on that file system, then give the same command again."
             raise
         return run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from tests.unit.engine.conftest import tiny_config
 
 from tunesmith.data.prepare import Prepared
 from tunesmith.engine.models import exact_context
-from tunesmith.engine.setup import choose_device, require_exact_rows
+from tunesmith.engine.setup import Base, _notices, choose_device, require_exact_rows
 from tunesmith.errors import DataError, InputError
+from tunesmith.recipe import parse_recipe
 
 DYNAMIC = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
 LONG = {
@@ -47,6 +49,17 @@ def test_rows_beyond_the_original_context_are_refused_where_neighbours_would_cha
     if limit is not None:
         with pytest.raises(DataError, match=f"The longest row has {limit + 1} tokens"):
             require_exact_rows(prepared(limit + 1), config)
+
+
+@pytest.mark.parametrize(("shortest", "codes"), [(200, ["length_below_every_row"]), (600, [])])
+def test_a_longer_max_length_is_advised_only_where_the_model_takes_it(
+    table_of: Callable[..., Any], tmp_path: Path, shortest: int, codes: list[str]
+) -> None:
+    recipe = parse_recipe({"model": "starter", "data": {"train": ["a.jsonl"], "max_length": 64}})
+    config = tiny_config("llama")  # 512 tokens at most
+    base = Base(tmp_path, tmp_path, config, torch.float32, torch.device("cpu"))
+    prepared = Prepared(table_of([shortest, 900]), np.arange(2), None, {}, "", [])
+    assert [notice.code for notice in _notices(recipe, base, prepared)] == codes
 
 
 @pytest.mark.parametrize("kind", ["cuda", "mps"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,25 @@ def test_a_run_that_could_not_be_written_leaves_nothing_behind(tmp_path: Path) -
         assert "File too large" in failed.stderr
     assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
     RunDir.create(tmp_path / "new", "name: x\n", recipe_name="x")
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Generator[Path]:
+    """A file system with room for a few folders and for no file."""
+    place = tmp_path / "full"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=6", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_at_the_start_leaves_nothing_and_says_to_try_again(full_disk: Path) -> None:
+    with pytest.raises(StorageFull) as caught:
+        RunDir.create(full_disk / "run", "name: x\n", recipe_name="x")
+    assert "same command again" in caught.value.hint
+    assert list(full_disk.iterdir()) == []
 
 
 def test_an_existing_run_is_refused_with_the_way_to_resume(tmp_path: Path) -> None:
