@@ -28,6 +28,9 @@ TORCH_FREE = (
     "tunesmith.data.batches",
     "tunesmith.runs",
     "tunesmith.runs.launch",
+    "tunesmith.server.sweep",
+    "tunesmith.server.services.jobs",
+    "tunesmith.server.migrations.upgrade",
     "tunesmith.evaluation.curves",
     "tunesmith.evaluation.intent",
 )

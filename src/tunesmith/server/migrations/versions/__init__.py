@@ -1,0 +1,1 @@
+"""The revisions, in order. Read `0001_initial.py` first. A published one never changes."""
