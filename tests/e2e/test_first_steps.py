@@ -56,7 +56,7 @@ def test_plan_then_train_then_chat_with_the_result(recipe: Path, tmp_path: Path)
     plan = document(tunesmith("plan", str(recipe), "--json", cwd=tmp_path))
     assert plan["fits"]
     assert plan["steps"] == 6
-    assert plan["rows"] == {"train": 756, "validation": 84}
+    assert plan["rows"] == {"train": 756, "validation": 84, "test": 0}
 
     done = tunesmith("train", str(recipe), "--run", "runs/first", "--json", cwd=tmp_path)
     result = document(done)
