@@ -6,7 +6,6 @@ The command line starts these; the words after the command are those of `tunesmi
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import signal
 import sys
@@ -108,22 +107,8 @@ def run(arguments: list[str]) -> int:
         return error.exit_code
 
 
-def leave(command: str, code: int) -> None:
-    """End the process. Only leaving remains: a Ctrl-C that comes too late is no failure."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if command == "chat":
-        # A chat is left by Ctrl-C, which may have stopped a thread's work half-way; the interpreter
-        # would wait for that thread. Nothing is left to be written but these two.
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
-
-
 if __name__ == "__main__":
-    try:
-        ended = run(sys.argv[1:])
-    except SystemExit as end:  # a chat that is left in the middle of an answer
-        ended = end.code if isinstance(end.code, int) else int(end.code is not None)
-    leave("".join(sys.argv[1:2]), ended)
+    code = run(sys.argv[1:])
+    # Only leaving remains: a Ctrl-C that comes a moment too late must not make it a failure.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
