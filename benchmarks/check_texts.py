@@ -17,7 +17,7 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 
-from tunesmith.data.check.duplicates import band_keys, digests
+from tunesmith.data.check.duplicates import band_keys
 from tunesmith.data.check.languages import language_of
 from tunesmith.data.check.texts import Texts, find_in_texts
 from tunesmith.data.formats import find_layout
@@ -45,13 +45,11 @@ def _measured(path: Path) -> bool:
     )
     texts = Texts(questions, answers, whole)
     lines = [orjson.dumps({"question": q, "answer": a}) for q, a in turns]
-    bodies = [text.encode() for text in whole.to_pylist()]
     megabytes = whole.nbytes / 1e6
     pieces: dict[str, Callable[[], object]] = {
         "orjson": lambda: [orjson.loads(line) for line in lines],
         "problems": lambda: find_in_texts(texts),
         "languages": lambda: language_of(whole),
-        "digests": lambda: digests(bodies),
         "near-duplicate keys": lambda: band_keys(whole),
     }
     seconds = {name: _seconds(piece) for name, piece in pieces.items()}

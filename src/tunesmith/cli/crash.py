@@ -23,6 +23,8 @@ def write_crash_report(error: BaseException) -> Path:
             "".join(traceback.format_exception(error)),
         ]
     )
+    from tunesmith.runs.files import data_directory
+
     name = f"error-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.txt"
     try:
         folder = data_directory() / "logs"
@@ -32,8 +34,3 @@ def write_crash_report(error: BaseException) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="tunesmith-"))
         (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
     return folder / name
-
-
-def data_directory() -> Path:
-    """Where tunesmith keeps its own files: TUNESMITH_DATA_DIR, or ~/.tunesmith."""
-    return Path(os.environ.get("TUNESMITH_DATA_DIR") or "~/.tunesmith").expanduser()

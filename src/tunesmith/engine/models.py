@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import warnings
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
     from tunesmith.recipe import Model
+from tunesmith.runs.files import data_directory
 
 # `on_warning(code, message, hint)`
 OnWarning = Callable[[str, str, str], None]
@@ -51,7 +51,7 @@ LARGEST_TABLE_RATIO = 2
 
 def cache_directory() -> Path:
     """Where converted files are kept: TUNESMITH_DATA_DIR, by default ~/.tunesmith."""
-    return Path(os.environ.get("TUNESMITH_DATA_DIR") or "~/.tunesmith").expanduser() / "cache"
+    return data_directory() / "cache"
 
 
 def resolve_base(

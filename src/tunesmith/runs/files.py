@@ -13,6 +13,11 @@ from pathlib import Path
 from tunesmith.errors import RunFailed
 
 
+def data_directory() -> Path:
+    """Where tunesmith keeps its own files: TUNESMITH_DATA_DIR, or ~/.tunesmith."""
+    return Path(os.environ.get("TUNESMITH_DATA_DIR") or "~/.tunesmith").expanduser()
+
+
 class StorageFull(RunFailed):
     """No space is left, or a quota is used up; what was saved before is intact."""
 

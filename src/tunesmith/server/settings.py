@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tunesmith.data.store.catalog import data_directory
+from tunesmith.runs.files import data_directory
 
 
 class Settings(BaseSettings):

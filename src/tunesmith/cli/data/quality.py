@@ -244,7 +244,7 @@ def _scores(
 def _classifier(version: Version, labels: str | None, on_progress: Progress) -> Classifier:
     from tunesmith.data.quality.classifier import own_classifier
     from tunesmith.data.quality.score import classifier_of_labels
-    from tunesmith.data.store.catalog import data_directory
+    from tunesmith.runs.files import data_directory
 
     if labels is not None:
         return classifier_of_labels(version, labels)

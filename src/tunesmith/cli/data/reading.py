@@ -96,6 +96,6 @@ def in_chinese() -> bool:
 
 
 def cache_folder() -> Path:
-    from tunesmith.data.store.catalog import data_directory
+    from tunesmith.runs.files import data_directory
 
     return data_directory() / "cache" / "tokens"

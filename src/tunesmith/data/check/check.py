@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tunesmith.data.check.duplicates import NearDuplicates, exact_duplicates
+from tunesmith.data.check.duplicates import NearDuplicates, exact_duplicates, leaking
 from tunesmith.data.check.findings import PLACES_KEPT, Findings, Place
 from tunesmith.data.check.inspect import (
     Facts,
@@ -373,5 +373,5 @@ def _leakage(gathered: Gathered, against: Subject, processes: int, on_progress: 
     pieces = pieces_of(against, wanted, other, processes, on_progress)
     known = [piece.facts.digests for piece in pieces]
     digests = np.concatenate(known) if known else np.zeros(0, np.uint64)
-    rows = np.flatnonzero(np.isin(gathered.digests(), digests))
+    _, rows = leaking(digests, gathered.digests())
     gathered.add_rows("leakage", rows, other=against.name)

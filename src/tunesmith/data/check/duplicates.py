@@ -7,9 +7,7 @@ such numbers each find the pairs: rows that agree in no key are never compared.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -34,21 +32,6 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd; spreads a shingle over all bits 
 _MIX = np.uint64(0xC2B2AE3D27D4EB4F)
 _BLANKS = bytes.maketrans(b"\t\n\r\v\f", b"     ")
 _LOWER = bytes(range(256)).lower().translate(_BLANKS)
-
-
-def digests(texts: Sequence[bytes]) -> Keys:
-    """A number for each text that is equal where the texts are, but for white space."""
-    stripped = [text.strip() for text in texts]
-    lengths = np.fromiter(map(len, stripped), np.int64, len(stripped))
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    joined = np.frombuffer(b"".join(stripped), np.uint8)
-    data, offsets = _collapsed(joined, offsets, _BLANKS)
-    content, places = memoryview(data.tobytes()), offsets.tolist()
-    hashed = b"".join(
-        hashlib.blake2b(content[start:end], digest_size=8).digest()
-        for start, end in pairwise(places)
-    )
-    return np.frombuffer(hashed, np.uint64)
 
 
 def exact_duplicates(digests: Keys) -> tuple[Rows, Rows]:

@@ -30,6 +30,7 @@ import orjson
 
 from tunesmith.data.store.version import MANIFEST, Draft, Version
 from tunesmith.errors import DataError
+from tunesmith.runs.files import data_directory
 
 Role = Literal["user", "general"]
 _ABOUT = "about.json"
@@ -61,11 +62,6 @@ class DatasetAbout:
     language: str = ""
     role: Role = "user"
     last_version: int = 0  # of all that were published, deleted ones too: no number comes twice
-
-
-def data_directory() -> Path:
-    """Where tunesmith keeps its own files: TUNESMITH_DATA_DIR, or ~/.tunesmith."""
-    return Path(os.environ.get("TUNESMITH_DATA_DIR") or "~/.tunesmith").expanduser()
 
 
 def parse_reference(text: str) -> Reference | None:

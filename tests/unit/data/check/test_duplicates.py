@@ -15,7 +15,6 @@ from tunesmith.data.check.duplicates import (
     BANDS,
     NearDuplicates,
     band_keys,
-    digests,
     exact_duplicates,
     leaking,
 )
@@ -136,20 +135,6 @@ def test_any_text_has_keys_and_equal_texts_equal_ones(texts: list[str]) -> None:
     keys = band_keys(pa.array(rows, pa.large_string()))
     assert (keys[: len(texts)] == keys[len(texts) :]).all()
     assert all(bool(key.any()) == bool(row) for key, row in zip(keys, rows, strict=True))
-
-
-def test_digests_see_no_white_space_at_the_ends_or_twice() -> None:
-    one, two, three = digests([b"a  text\n of words ", b"a text of\twords", b"A text of words"])
-    assert one == two
-    assert one != three
-
-
-@given(st.lists(st.binary(max_size=12), max_size=20))
-def test_digests_are_equal_exactly_where_texts_are(texts: list[bytes]) -> None:
-    plain = [b" ".join(text.split()) for text in texts]
-    numbers = digests(texts)
-    assert len(numbers) == len(texts)
-    assert len(set(numbers.tolist())) == len(set(plain))
 
 
 @given(st.lists(st.integers(0, 5), max_size=30))
