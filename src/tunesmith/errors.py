@@ -22,6 +22,7 @@ class TunesmithError(Exception):
 
     code = "error"
     exit_code = 1
+    subject = ""  # what the error is about: recipe, data, model; empty for anything else
 
     def __init__(
         self, message: str, *, hint: str = "", code: str | None = None, **details: Any
@@ -60,18 +61,21 @@ class RecipeError(InputError):
     """The recipe does not validate; `details['problems']` lists every problem."""
 
     code = "invalid_recipe"
+    subject = "recipe"
 
 
 class DataError(InputError):
     """The rows cannot be used as they are."""
 
     code = "invalid_data"
+    subject = "data"
 
 
 class ModelError(InputError):
     """The base model or its tokenizer cannot be used."""
 
     code = "invalid_model"
+    subject = "model"
 
 
 class RunDirError(InputError):

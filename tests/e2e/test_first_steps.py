@@ -92,3 +92,7 @@ def test_the_demo_teaches_most_held_out_questions(tmp_path: Path) -> None:
     # Four of five here; other processors round otherwise, and the model is small.
     assert report["accuracy_after"] > 0.7
     assert report["validation_loss_after"] < report["validation_loss_before"]
+    assert report["verdict"]["result"] == "promote"
+    assert (
+        Path(report["verdict"]["report"]).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    )

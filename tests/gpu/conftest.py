@@ -23,7 +23,7 @@ from tunesmith.engine.batch import flat_batch
 from tunesmith.engine.dropout import DropoutKeys, key_dropout_by_row, set_training
 from tunesmith.engine.head import Head
 from tunesmith.engine.optimizer import build_optimizer, parameter_groups, set_rate
-from tunesmith.engine.stages import LanguageStage
+from tunesmith.engine.stages import LanguageStage, Totals
 from tunesmith.recipe import Full, Lora, Optimizer
 
 VOCABULARY = 264
@@ -91,7 +91,8 @@ class Bench:
         for rows in groups:
             batch = flat_batch(table, rows, self.device)
             self.dropout.set(step, batch)
-            loss, _ = LanguageStage().loss(self.backbone, self.head, batch, num_targets=targets)
+            totals = Totals(rows=len(rows), targets=targets)
+            loss = LanguageStage().loss(self.backbone, self.head, batch, totals).loss
             loss.backward()
             total += loss.detach()
         return float(total), torch.cat([group.grad for group in self.arena.groups]).clone()

@@ -34,6 +34,15 @@ ADAPTERS: dict[str, dict[str, Any]] = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n`: a file, or the folder of one live server, stays together in one process."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            shared = item.path if item.path.parent == here else item.path.parent
+            item.add_marker(pytest.mark.xdist_group(shared.name))
+
+
 class EngineServer:
     """Talks to engine_server.py."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -140,8 +141,18 @@ def test_wrong_input_ends_with_code_two_and_one_clear_event(
     assert run.events()[-1] == failed
 
 
+@pytest.mark.skipif(find_spec("wandb") is not None, reason="the package is installed here")
+def test_a_tracker_without_its_package_is_refused_before_the_start(training: Build) -> None:
+    run = training(report={"tensorboard": False, "wandb": True})
+    assert run.go() == 2
+    assert "report.wandb: the package wandb is not installed" in run.log.read_text()
+    assert not run.events("started")
+
+
 def test_a_broken_tracker_does_not_stop_a_run(training: Build) -> None:
-    run = training(report={"tensorboard": False, "wandb": True}).finish()
+    run = training(report={"tensorboard": True})
+    run.run.tensorboard_dir.write_text("in the way of its files")
+    run.finish()
     assert [e["code"] for e in run.events("warning")].count("tracker_failed") == 1
 
 

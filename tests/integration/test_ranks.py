@@ -110,3 +110,18 @@ def test_resuming_together_is_bitwise_never_having_stopped(
     assert go_together(cut, fault="kill@step:8") == [-signal.SIGKILL] * 2
     assert go_together(cut, resume=True) == [0, 0]
     same_state(whole, cut)
+
+
+@pytest.mark.parametrize("kind", ["nf4", "int8"])
+def test_several_processes_with_a_quantised_base_equal_one(
+    training: Build, whole: Build, kind: str
+) -> None:
+    changes = {
+        "model": {"quantization": kind},
+        "adapter": {"kind": "lora", "rank": 4, "dropout": 0.1},
+        "training": {"learning_rate": 1e-3},
+    }
+    alone, together = whole(**changes), training("together", **changes)
+    assert go_together(together) == [0, 0], together.log.read_text()
+    assert_close(alone, together)
+    assert sum(alone.losses().values()) != sum(whole(**{**changes, "model": {}}).losses().values())

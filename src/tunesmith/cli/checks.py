@@ -141,7 +141,10 @@ def check_sqlite(version: str) -> Check:
     if wal_is_safe(version):
         return Check("sqlite", "ok", version)
     detail = f"{version} has a bug in WAL mode, so the rollback journal is used"
-    return Check("sqlite", "ok", detail, "SQLite 3.51.3 or newer allows the faster mode.")
+    mend = (
+        "Nothing is at risk. SQLite 3.51.3 or newer, or PostgreSQL, lets more people write at once."
+    )
+    return Check("sqlite", "warning", detail, mend)
 
 
 def wal_is_safe(version: str) -> bool:

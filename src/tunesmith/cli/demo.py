@@ -12,15 +12,32 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from tunesmith.cli import asking
 from tunesmith.cli.display import choose_display
-from tunesmith.cli.engine import run_engine
+from tunesmith.cli.engine import require_torch
 from tunesmith.cli.follow import Outcome, earlier_outcome, train_run
 from tunesmith.cli.progress import duration
 from tunesmith.cli.submit import create_run, read_submission, reopen_run
 from tunesmith.cli.terminal import command_line, fold, say, say_json, short_path, table
 from tunesmith.cli.train import as_document, report, warn_of_environment
-from tunesmith.errors import InputError, RunDirError, RunFailed
+from tunesmith.cli.verdict import FOLDER, told_verdict, verdict_lines
+from tunesmith.cli.work import progress
+from tunesmith.errors import InputError, RunDirError
+from tunesmith.evaluation.compare import (
+    Comparison,
+    Exam,
+    compare,
+    comparison_document,
+    finish,
+    set_exam,
+)
+from tunesmith.evaluation.endpoint import Sampling
+from tunesmith.evaluation.evaluate import Evaluation, Settings
 from tunesmith.evaluation.intent import Score, score_answers
+from tunesmith.evaluation.report.comparison import comparison_page
+from tunesmith.evaluation.rows import read_test_set
+from tunesmith.evaluation.served import Place, places_of
+from tunesmith.recipe import load_recipe
 from tunesmith.runs import RunDir, read_events, write_atomically
 
 app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,12 +77,13 @@ def demo(
         bool, typer.Option("--quiet", "-q", help="Show only warnings, errors and the result.")
     ] = False,
 ) -> None:
-    """Watch a small model learn, without a network: answers before, training, answers after.
+    """Watch a small model learn, without a network: answers before, training, after, verdict.
 
     The starter model (it ships with tunesmith) learns to answer customers of a small shop in
     English and Chinese. What it is asked before and after are wordings that it never trained on.
     """
     warn_of_environment()
+    require_torch()
     out = sys.stderr if json else sys.stdout
     folder = examples()
     questions = read_questions(folder / "heldout.jsonl")
@@ -73,8 +91,10 @@ def demo(
         directory = _reopen(run)
     else:
         directory = create_run(run, read_submission(folder / "recipe.yaml", ["name=demo"]))
+    (directory.path / "demo").mkdir(exist_ok=True)  # says that this run is a demo
     _introduce(directory, questions, out)
-    before = _ask("starter", directory, questions, "before", out)
+    exam = _exam(directory)
+    before = _ask_base(exam, directory, out, quiet=quiet)
     outcome = earlier_outcome(directory)
     if outcome is None:
         display = choose_display(out, quiet=quiet)
@@ -82,13 +102,16 @@ def demo(
     if outcome.status != "finished":
         report(directory, outcome, command="demo")
         raise typer.Exit(outcome.exit_code)
-    after = _ask(str(directory.path), directory, questions, "after", out)
+    compared = _compare(exam, directory, out, quiet=quiet)
+    after = answers_of(compared.tuned)
     references = [question.reference for question in questions]
     scores = (score_answers(before, references), score_answers(after, references))
     document = _document(directory, outcome, questions, scores)
+    document |= told_verdict(directory, comparison_document(compared))
     write_atomically(directory.path / "demo" / "report.json", json_format.dumps(document, indent=2))
     say(comparison(questions, before, after, scores, get_terminal_size().columns), to=out)
     say(_summary(directory, outcome, document), to=out)
+    say(verdict_lines(directory, comparison_document(compared)), to=out)
     if json:
         say_json(document)
 
@@ -174,40 +197,39 @@ def _introduce(run: RunDir, questions: list[Question], out: TextIO) -> None:
     )
 
 
-def _ask(model: str, run: RunDir, questions: list[Question], when: str, out: TextIO) -> list[str]:
-    """The answers of a model, greedily, through files in the run directory."""
-    folder = run.path / "demo"
-    folder.mkdir(exist_ok=True)
-    asked, answered = folder / "questions.jsonl", folder / f"{when}.jsonl"
-    if (found := _answers(answered, questions)) is not None:
-        return found
-    rows = [
-        {"question": q.text, "messages": [{"role": "user", "content": q.text}]} for q in questions
-    ]
-    lines = [json_format.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-    write_atomically(asked, "".join(lines))
-    say(f"Asking {len(questions)} questions {when} training ...", to=out)
-    arguments = ("--questions", str(asked), "--out", str(answered))
-    done = run_engine("answer", model, *arguments, "--max-tokens", str(_MAX_TOKENS), capture=True)
-    found = _answers(answered, questions)
-    if done.returncode != 0 or found is None:
-        said = (done.stderr or done.stdout or "it said nothing").strip().removeprefix("Error: ")
-        raise RunFailed(
-            f"The model could not be asked (code {done.returncode}): {said[-2000:]}",
-            hint="`tunesmith doctor` says whether this machine is ready.",
-            code="answers_failed",
-        )
+def _exam(run: RunDir) -> Exam:
+    """What both models are asked: the held-out questions, and general ones."""
+    test = read_test_set(str(examples() / "heldout.jsonl"))
+    settings = Settings(sampling=Sampling(max_tokens=_MAX_TOKENS))
+    return set_exam(test, run.path / FOLDER, settings, load_recipe(run.recipe_path).gate)
+
+
+def _ask_base(exam: Exam, run: RunDir, out: TextIO, *, quiet: bool) -> list[str]:
+    """The answers of the starter model; the comparison goes on from there after the training."""
+    say(f"Asking {len(exam.test.rows)} questions before training ...", to=out)
+    with progress(quiet=quiet, stopped=_stopped(run)) as on_progress, Place("starter") as place:
+        evaluation, _ = exam.answer(place, "base", on_progress)
+    return answers_of(evaluation)
+
+
+def _compare(exam: Exam, run: RunDir, out: TextIO, *, quiet: bool) -> Comparison:
+    """The trained model takes the same exam; report and documents are written."""
+    say(f"Asking {len(exam.test.rows)} questions after training ...", to=out)
+    places = places_of("starter", str(run.path))
+    with progress(quiet=quiet, stopped=_stopped(run)) as on_progress:
+        found = compare(*places, exam, on_progress=on_progress)
+    finish(found, exam.folder, comparison_page(found, asking.language(None)))
     return found
 
 
-def _answers(path: Path, questions: list[Question]) -> list[str] | None:
-    """The answers in a file; None when it does not hold one for each question."""
-    if not path.exists():
-        return None
-    lines = path.read_text(encoding="utf-8").splitlines()
-    if len(lines) != len(questions):
-        return None
-    return [str(json_format.loads(line)["answer"]) for line in lines]
+def _stopped(run: RunDir) -> str:
+    command = command_line("demo", "--run", short_path(run.path), "--resume")
+    return f"Stopped; the answers until now are kept. Go on with\n  {command}"
+
+
+def answers_of(evaluation: Evaluation) -> list[str]:
+    """The answers in the order of the questions."""
+    return [evaluation.predictions[row.id].prediction for row in evaluation.test.rows]
 
 
 def _document(
@@ -265,7 +287,7 @@ def _summary(run: RunDir, outcome: Outcome, document: dict[str, Any]) -> str:
     places = [
         ("everything", str(here)),
         *((kind, str(short_path(run.path / path))) for kind, path in outcome.state.artifacts),
-        ("all answers", f"{here}/demo/before.jsonl, after.jsonl"),
+        ("all answers", f"{here}/{FOLDER}/base and tuned, predictions.jsonl in each"),
         ("training data", str(short_path(examples() / "train.jsonl"))),
     ]
     return "\n".join(

@@ -43,4 +43,5 @@ def require_torch() -> None:
             f"Training and chat need {', '.join(missing)}, which this Python has not installed.",
             hint="pip install 'tunesmith[engine]'",
             code="engine_not_installed",
+            missing=missing,
         )

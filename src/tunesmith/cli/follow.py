@@ -15,6 +15,7 @@ from tunesmith.cli.display import Display
 from tunesmith.cli.progress import Notice, Progress, advance
 from tunesmith.runs import RunDir, checkpoints, clear_control, read_events, write_control
 from tunesmith.runs.launch import Engine, launch_engine
+from tunesmith.runs.logs import open_log
 
 
 class Launch(Protocol):
@@ -181,9 +182,9 @@ def _signal_name(number: int) -> str:
 def tail_of_log(run: RunDir, *, start: int = 0, lines: int = 8) -> list[str]:
     """The last lines with any text that the log of a run holds from byte `start` on."""
     try:
-        with run.log_path.open("rb") as file:
-            file.seek(max(start, _log_size(run) - _LOG_BLOCK))
-            text = file.read().decode("utf-8", "replace")
+        with open_log(run.log_path) as log:
+            begin = max(start, log.size - _LOG_BLOCK)
+            text = log.read(begin, log.size - begin).decode("utf-8", "replace")
     except FileNotFoundError:
         return []
     printable = ("".join(c if c.isprintable() else " " for c in line) for line in text.split("\n"))
@@ -191,4 +192,8 @@ def tail_of_log(run: RunDir, *, start: int = 0, lines: int = 8) -> list[str]:
 
 
 def _log_size(run: RunDir) -> int:
-    return run.log_path.stat().st_size if run.log_path.exists() else 0
+    try:
+        with open_log(run.log_path) as log:
+            return log.size
+    except FileNotFoundError:
+        return 0

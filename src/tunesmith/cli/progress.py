@@ -324,6 +324,8 @@ def _evaluation_notice(event: Event) -> Notice:
     text = f"step {event.get('step')}: validation loss " + (
         "NaN" if loss is None else f"{loss:.4f}"
     )
+    if event.get("reward") is not None:
+        text += f", reward {event['reward']:.3f}"
     if event.get("token_accuracy") is not None:
         text += f", token accuracy {event['token_accuracy']:.1%}"
     if not event.get("step"):

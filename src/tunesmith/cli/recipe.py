@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunesmith.cli.language import chinese, language
 from tunesmith.cli.terminal import say, say_json, table, warn
 
 if TYPE_CHECKING:
     from tunesmith.recipe import FieldDoc
+
+_EXPLAINED = ("default", "takes", "changes", "other names")
+_CHANGES_ZH = {"result": "结果", "speed": "速度", "records": "记录"}
 
 app = typer.Typer(
     add_completion=False,
@@ -29,9 +32,14 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Print a recipe with every default decided, and what its preset said otherwise."""
-    from tunesmith.recipe import dump_recipe, load, preset_changes
+    from tunesmith.models.presets import own_defaults
+    from tunesmith.recipe import dump_recipe, preset_changes
+    from tunesmith.recipe.load import examine
+    from tunesmith.recipe.problems import refuse
 
-    loaded = load(recipe, overrides or [])
+    loaded = examine(recipe, overrides or [], advised=own_defaults)
+    if loaded.problems:
+        raise refuse(str(recipe), loaded.problems)
     changes = preset_changes(loaded.recipe)
     if json:
         say_json(
@@ -61,7 +69,9 @@ def fields(
     if json:
         say_json([_facts(each.doc, each.takes()) for each in found])
     else:
-        say(table([(each.doc.path, f"{_default(each.doc)} ({each.takes()})") for each in found]))
+        told = ((each.doc.path, _default(each.doc), each.takes(language())) for each in found)
+        shape = "{}（{}）" if chinese() else "{} ({})"
+        say(table([(path, shape.format(default, takes)) for path, default, takes in told]))
 
 
 @app.command(epilog="Example: tunesmith recipe explain lora_rank")
@@ -76,15 +86,15 @@ def explain(
     if json:
         say_json(_facts(doc, doc.expected()))
         return
-    chinese = os.environ.get("TUNESMITH_LANG", "").lower().startswith("zh")
-    say(f"{doc.path}\n  {doc.facts.zh if chinese else doc.facts.en}")
-    rows = [
-        ("default", _default(doc)),
-        ("takes", doc.expected("zh" if chinese else "en")),
-        ("changes", doc.facts.changes),
-        ("other names", ", ".join(doc.facts.aliases) or "none"),
-    ]
-    say(table(rows))
+    say(f"{doc.path}\n  {doc.facts.zh if chinese() else doc.facts.en}")
+    names = ("默认值", "取值", "影响", "别名") if chinese() else _EXPLAINED
+    told = (
+        _default(doc),
+        doc.expected(language()),
+        _CHANGES_ZH.get(doc.facts.changes, doc.facts.changes) if chinese() else doc.facts.changes,
+        ", ".join(doc.facts.aliases) or ("无" if chinese() else "none"),
+    )
+    say(table(list(zip(names, told, strict=True))))
 
 
 @app.command(epilog="Example: tunesmith recipe presets")
@@ -100,7 +110,8 @@ def presets(
         return
     for preset in PRESETS.values():
         values = ", ".join(f"{name}: {show_value(value)}" for name, value in preset.values.items())
-        say(f"{preset.name}\n  {preset.en}\n  profile {preset.profile}; {values}")
+        about = preset.zh if chinese() else preset.en
+        say(f"{preset.name}\n  {about}\n  profile {preset.profile}; {values}")
 
 
 @app.command(epilog="Example: tunesmith recipe schema > recipe.schema.json")
@@ -114,7 +125,7 @@ def schema() -> None:
 def _default(doc: FieldDoc) -> str:
     from tunesmith.recipe.catalog import show as show_value
 
-    return "required" if doc.required else show_value(doc.default)
+    return ("必填" if chinese() else "required") if doc.required else show_value(doc.default)
 
 
 def _facts(doc: FieldDoc, takes: str) -> dict[str, object]:

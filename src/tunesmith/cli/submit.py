@@ -16,12 +16,15 @@ from typing import Any, cast
 from tunesmith.cli.terminal import command_line, short_path
 from tunesmith.data.resolve import find_version, is_builtin, resolve_dataset
 from tunesmith.data.store import parse_reference
-from tunesmith.errors import DataError, ModelError, RunDirError
-from tunesmith.recipe import Notice, Recipe, load, load_recipe, parse_recipe
+from tunesmith.errors import DataError, ModelError, RunDirError, TunesmithError
+from tunesmith.models.presets import own_defaults
+from tunesmith.recipe import Loaded, Notice, Problem, Recipe, load_recipe, parse_recipe
 from tunesmith.recipe.document import dump_yaml
+from tunesmith.recipe.load import examine
+from tunesmith.recipe.problems import refuse
 from tunesmith.runs import RunDir, checkpoints, living_holder, write_atomically
 
-Place = tuple[str, ...]
+Missing = dict[str, TunesmithError]  # by the field of the recipe that names it
 _FROM, _WITH = "# Submitted from ", "# with "  # at the head of a run's recipe
 
 
@@ -35,15 +38,33 @@ class Submission:
 
 
 def read_submission(path: Path, overrides: Sequence[str]) -> Submission:
-    """Load a recipe with its overrides, and make its paths absolute."""
-    loaded = load(path, overrides)
+    """Load a recipe with its overrides, and make its paths absolute.
+
+    What is wrong in it and what it names in vain are told together.
+    """
+    loaded = examine(path, overrides, advised=own_defaults)
     origin = path.expanduser().absolute()
-    # What was set by file, override, profile or preset; the rest are defaults.
+    # What was set by file, override, profile, model or preset; the rest are defaults.
     asked = loaded.recipe.model_dump(mode="json", exclude_unset=True)
-    _resolve_paths(asked, origin.parent)
+    refuse_all(str(path), loaded, _resolve_paths(asked, origin.parent))
     header = [f"{_FROM}{origin}", *(f"{_WITH}{override}" for override in overrides)]
     text = "\n".join([*header, dump_yaml(asked)])
     return Submission(parse_recipe(asked), text, loaded.notices)
+
+
+def refuse_all(source: str, loaded: Loaded, missing: Missing) -> None:
+    """An error for what is wrong in a recipe and for the names in it that mean nothing here."""
+    missing = {place: error for place, error in missing.items() if not loaded.refused(place)}
+    if not loaded.problems and len(missing) == 1:
+        raise next(iter(missing.values()))
+    found = [_as_problem(place, error) for place, error in missing.items()]
+    if loaded.problems or found:
+        raise refuse(source, [*loaded.problems, *found])
+
+
+def _as_problem(place: str, error: TunesmithError) -> Problem:
+    message = error.message.removeprefix(f"{place}: ")
+    return Problem(place, message, error.hint, code=error.code, values=error.details)
 
 
 def create_run(directory: Path | None, submission: Submission) -> RunDir:
@@ -98,42 +119,50 @@ def reopen_run(directory: Path, submission: Submission | None) -> RunDir:
     return run
 
 
-def _resolve_paths(asked: dict[str, Any], base: Path) -> None:
+def _resolve_paths(asked: dict[str, Any], base: Path) -> Missing:
+    """Make paths absolute; what is not there, by the field that names it."""
     data = asked.get("data") or {}
-    _resolve_datasets(data, base)
-    for section, key in ((data, "chat_template"), (asked.get("adapter") or {}, "continue_from")):
+    missing = _resolve_datasets(data, base)
+    adapter, gate = asked.get("adapter") or {}, asked.get("gate") or {}
+    files = ((data, "chat_template"), (adapter, "continue_from"), (gate, "general"))
+    for section, key in files:
         if isinstance(section.get(key), str):
             section[key] = str(_existing(section[key], base) or section[key])
+    _resolve_rewards(asked.get("stage") or {}, base)
     model = asked.get("model") or {}
     if isinstance(model.get("base"), str) and model.get("source", "auto") in ("auto", "local"):
-        model["base"] = _resolve_model(model["base"], base)
+        try:
+            model["base"] = _resolve_model(model["base"], base)
+        except ModelError as error:
+            missing["model.base"] = error
+    return missing
 
 
-def _resolve_datasets(data: dict[str, Any], base: Path) -> None:
-    """All datasets of a recipe; those that are missing are told together."""
+def _resolve_rewards(stage: dict[str, Any], base: Path) -> None:
+    """Files and folders that rewards read; what is not there the engine tells."""
+    rewards: Any = stage.get("rewards")
+    for reward in rewards if isinstance(rewards, list) else ():
+        for key in ("file", "fixtures", "model"):
+            if isinstance(reward, dict) and isinstance(reward.get(key), str):
+                reward[key] = str(_existing(reward[key], base) or reward[key])
+
+
+def _resolve_datasets(data: dict[str, Any], base: Path) -> Missing:
     train = enumerate(cast("list[dict[str, Any]]", data.get("train") or []))
-    sources = [(("data", f"train[{number}]", "dataset"), source) for number, source in train]
+    sources = [(f"data.train.{number}.dataset", source) for number, source in train]
     for held_out in ("validation", "test"):
         if isinstance(data.get(held_out), dict) and "dataset" in data[held_out]:
-            sources.append((("data", held_out, "dataset"), data[held_out]))
-    errors: list[DataError] = []
+            sources.append((f"data.{held_out}.dataset", data[held_out]))
+    missing: Missing = {}
     for place, source in sources:
         try:
             _resolve_dataset(source, place, base)
         except DataError as error:
-            errors.append(error)
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        hints = dict.fromkeys(error.hint for error in errors)
-        raise DataError(
-            "\n".join(error.message for error in errors),
-            hint="\n".join(hints),
-            code=errors[0].code,
-        )
+            missing[place] = error
+    return missing
 
 
-def _resolve_dataset(source: dict[str, Any], place: Place, base: Path) -> None:
+def _resolve_dataset(source: dict[str, Any], place: str, base: Path) -> None:
     name = str(source["dataset"])
     if is_builtin(name):
         resolve_dataset(name, base)  # refuses an unknown one
@@ -145,7 +174,7 @@ def _resolve_dataset(source: dict[str, Any], place: Place, base: Path) -> None:
     elif found is not None:
         source["dataset"] = str(found)
     else:
-        raise _missing_dataset(name, ".".join(place), base)
+        raise _missing_dataset(name, place, base)
 
 
 def _existing(name: str, base: Path) -> Path | None:
@@ -163,6 +192,8 @@ def _resolve_model(name: str, base: Path) -> str:
         raise ModelError(
             f"model.base: there is no folder {name}.",
             hint="Write the folder of the model, a hub id such as Qwen/Qwen3-0.6B, or `starter`.",
+            code="model_folder_not_found",
+            name=name,
         )
     return name
 
@@ -178,6 +209,9 @@ def _missing_dataset(name: str, field: str, base: Path) -> DataError:
         f"{field}: there is no file {looked}{_nor_dataset(name)}.",
         hint=f"{guess}A relative path starts at the recipe's folder, or at the current one.",
         code="dataset_not_found",
+        name=name,
+        looked={"zh": "，也没有 ".join(str(place) for place in places)},
+        near={"zh": f"那里有名称相近的文件：{'、'.join(near)}。" if near else ""},
     )
 
 

@@ -12,7 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from tunesmith.cli.language import heading
+
 _CLOSING = "，。、；：！？”’）》】"
+# Controls but tab and line feed; marks and overrides of direction.
+_HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _RED = "1;31"
 _YELLOW = "1;33"
 
@@ -31,16 +35,16 @@ def say_json(document: Any) -> None:
 
 def warn(text: str, hint: str = "") -> None:
     """A warning on standard error."""
-    say(f"{paint('Warning:', _YELLOW)} {text}", to=sys.stderr)
+    say(f"{paint(heading('Warning:'), _YELLOW)} {printable(text)}", to=sys.stderr)
     if hint:
-        say(f"  {hint}", to=sys.stderr)
+        say(f"  {printable(hint)}", to=sys.stderr)
 
 
 def complain(message: str, hint: str = "") -> None:
     """An error on one screen: what happened and where, then what to change."""
-    say(f"{paint('Error:', _RED)} {_one_screen(message)}", to=sys.stderr)
+    say(f"{paint(heading('Error:'), _RED)} {printable(_one_screen(message))}", to=sys.stderr)
     if hint:
-        say(f"\n{_one_screen(hint)}", to=sys.stderr)
+        say(f"\n{printable(_one_screen(hint))}", to=sys.stderr)
 
 
 def paint(text: str, code: str) -> str:
@@ -70,6 +74,13 @@ def table(rows: Sequence[tuple[str, str]], indent: int = 2) -> str:
     """Names and values in two columns."""
     width = max((len(name) for name, _ in rows), default=0)
     return "\n".join(f"{'':{indent}}{name:<{width}}  {value}" for name, value in rows)
+
+
+def printable(text: str) -> str:
+    """A text of others as it can be shown: what would move the cursor or turn the line around is
+    written as \\xNN or \\uNNNN. Line breaks and tabs stay.
+    """
+    return _HARMFUL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def fold(text: str, width: int, lines: int) -> list[str]:

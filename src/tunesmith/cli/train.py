@@ -14,6 +14,7 @@ from tunesmith.cli.follow import Outcome, earlier_outcome, train_run
 from tunesmith.cli.progress import Notice as ScreenNotice
 from tunesmith.cli.progress import Progress, duration
 from tunesmith.cli.terminal import command_line, complain, say, say_json, short_path, table, warn
+from tunesmith.cli.verdict import compare_run, has_test_rows, told_verdict, verdict_lines
 from tunesmith.errors import InputError
 from tunesmith.recipe import Notice
 from tunesmith.runs import RunDir, checkpoints
@@ -35,6 +36,8 @@ tunesmith train recipe.yaml --run runs/first
 tunesmith train recipe.yaml training.epochs=2 model.base=Qwen/Qwen3-0.6B --run runs/second
 
 tunesmith train --run runs/first --resume
+
+tunesmith train recipe.yaml --remote
 """
 
 
@@ -62,8 +65,17 @@ def train(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Show only warnings, errors and the result.")
     ] = False,
+    no_compare: Annotated[
+        bool,
+        typer.Option("--no-compare", help="Give no verdict on the test rows when it is finished."),
+    ] = False,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="On the server of `tunesmith login`, data included.")
+    ] = False,
 ) -> None:
     recipe, overrides = _sort_out(recipe, overrides or [])
+    if remote:
+        raise typer.Exit(_remote(recipe, overrides, run, resume=resume, quiet=quiet, json=json))
     warn_of_environment()
     directory, notices = _prepare(recipe, overrides, run, resume=resume)
     stream = sys.stderr if json else sys.stdout
@@ -76,9 +88,14 @@ def train(
         for notice in notices:
             display.note(ScreenNotice("note", notice.message, notice.hint))
         outcome = train_run(directory, resume=resume, display=display, launch=launch)
-    if json:
-        say_json(as_document(directory, outcome))
     report(directory, outcome, silent=json)
+    verdict = None
+    if outcome.status == "finished" and not no_compare and has_test_rows(directory):
+        verdict = compare_run(directory, silent=json or quiet)
+        if verdict is not None and not json:
+            say(verdict_lines(directory, verdict))
+    if json:
+        say_json(as_document(directory, outcome) | told_verdict(directory, verdict))
     raise typer.Exit(outcome.exit_code)
 
 
@@ -139,6 +156,30 @@ def _sort_out(recipe: str | None, overrides: list[str]) -> tuple[str | None, lis
             hint="Write the recipe first, then key=value pairs, then options.",
         )
     return recipe, overrides
+
+
+def _remote(
+    recipe: str | None,
+    overrides: list[str],
+    run: Path | None,
+    *,
+    resume: bool,
+    quiet: bool,
+    json: bool,
+) -> int:
+    """Submit to a server and watch; the exit code."""
+    if run is not None or resume:
+        raise InputError(
+            "A job of a server has no run directory here, so --run and --resume mean nothing.",
+            hint="`tunesmith jobs resume JOB` goes on with a paused job.",
+        )
+    if recipe is None:
+        raise InputError(
+            "There is no recipe to train.", hint="Example: tunesmith train recipe.yaml --remote"
+        )
+    from tunesmith.cli.remote.submitting import train_remotely
+
+    return train_remotely(Path(recipe), overrides, quiet=quiet, json=json)
 
 
 def _prepare(

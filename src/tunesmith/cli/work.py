@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from tunesmith.cli.language import chinese
 from tunesmith.cli.progress import duration
 from tunesmith.cli.terminal import say
 from tunesmith.data.tokenise import Progress
@@ -17,24 +18,47 @@ from tunesmith.data.tokenise import Progress
 _QUIET_SECONDS = 1.0  # work that is done sooner says nothing
 _RATED_SECONDS = 0.5  # before that, a rate would be a guess
 _LINE_SECONDS = 5.0  # between plain lines
+_BAR = 30  # columns, where there is room
+_WORDS_ZH = {
+    "read": "读取",
+    "download": "下载",
+    "upload": "发送",
+    "write": "写入",
+    "tokenise": "统计 token",
+    "match": "比对",
+    "check": "检查",
+    "copy": "复制",
+    "measure": "计算",
+    "wait": "等待服务器",
+}
 _WORDS = {
     "read": "Reading",
     "download": "Downloading",
+    "upload": "Sending",
     "write": "Writing",
     "tokenise": "Counting tokens",
     "match": "Comparing",
+    "check": "Checking",
+    "copy": "Copying",
+    "measure": "Measuring",
+    "wait": "Waiting for the server",
 }
 
 
 @contextmanager
-def progress(*, quiet: bool = False) -> Generator[Progress]:
-    """A function that takes (kind of work, done, total); total 0 where nobody knows."""
+def progress(
+    *, quiet: bool = False, stopped: str = "Stopped; nothing was published."
+) -> Generator[Progress]:
+    """A function that takes (kind of work, done, total); total 0 where nobody knows.
+
+    `stopped`: what Ctrl-C means for what was begun.
+    """
     shown = _Nothing() if quiet else _Bar() if sys.stderr.isatty() else _Lines()
     try:
         yield shown.advance
     except KeyboardInterrupt:
         shown.close()
-        say("Stopped; nothing was published.", to=sys.stderr)
+        say(stopped, to=sys.stderr)
         raise typer.Exit(130) from None
     finally:
         shown.close()
@@ -74,7 +98,8 @@ class _Lines(_Clock):
         if now - self._said < _LINE_SECONDS:
             return
         self._said = now
-        say(f"{_word(kind)}: {_told(kind, done, total, seconds)}", to=sys.stderr)
+        told = _told(kind, done, total, seconds)
+        say(f"{_word(kind)}: {told}" if told else _word(kind), to=sys.stderr)
 
 
 class _Bar(_Clock):
@@ -97,12 +122,14 @@ class _Bar(_Clock):
             self._live.start()
         from rich.text import Text
 
-        bar = Text()
-        if total:
-            filled = round(30 * min(1.0, done / total))
-            bar.append("━" * filled, style="cyan").append("━" * (30 - filled), style="bright_black")
+        word, told, bar = _word(kind), _told(kind, done, total, seconds), Text()
+        room = min(_BAR, self._live.console.width - len(word) - len(told) - 3)
+        if total and room > 0:
+            filled = round(room * min(1.0, done / total))
+            bar.append("━" * filled, style="cyan")
+            bar.append("━" * (room - filled), style="bright_black")
         self._live.update(
-            Text.assemble(f"{_word(kind)} ", bar, f" {_told(kind, done, total, seconds)}")
+            Text.assemble(f"{word} ", bar, f" {told}", no_wrap=True, overflow="ellipsis")
         )
 
     def close(self) -> None:
@@ -111,7 +138,7 @@ class _Bar(_Clock):
 
 
 def _word(kind: str) -> str:
-    return _WORDS.get(kind, kind)
+    return (_WORDS_ZH if chinese() else _WORDS).get(kind, kind)
 
 
 def _told(kind: str, done: int, total: int, seconds: float) -> str:
@@ -126,7 +153,7 @@ def _told(kind: str, done: int, total: int, seconds: float) -> str:
 
 
 def _amount(kind: str, number: int) -> str:
-    if kind in ("read", "download"):
+    if kind in ("read", "download", "upload", "copy"):
         return size(number)
     return f"{number:,} {'passes' if kind == 'match' else 'rows'}"
 

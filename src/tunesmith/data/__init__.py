@@ -15,7 +15,7 @@ Read `prepare.py` first. What happens to a file:
     subject.py     what `tunesmith data` works on: files, or a published version
                      store/       datasets with versions   importing.py, editing.py: new versions
                      check/       what is wrong with rows  fixing.py: what can be mended safely
-                     diff.py, exporting.py, expression.py (conditions), pool.py (processes)
+                     diff.py, exporting/, expression.py (conditions), pool.py (processes)
     lengths.py     tokens of every row, measured once -> stats.py, pictures.py
     preview.py     one row, token by token
     batches.py     prepared rows -> steps and micro-batches

@@ -35,6 +35,7 @@ class StepPlan:
         batch_tokens: instead, as many rows a step as fit into this many tokens.
         epochs: passes over the pool; may be a fraction.
         max_steps: a limit on top.
+        repeats: how many steps in a row have the same rows.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class StepPlan:
         epochs: float,
         max_steps: int | None,
         seed: int,
+        repeats: int = 1,
     ) -> None:
         assert len(pool) > 0
+        self._repeats = repeats
         self._pool, self._lengths, self._seed = pool, lengths, seed
         self._batch_size, self._batch_tokens = batch_size, batch_tokens
         self._epochs = epochs
@@ -60,7 +63,7 @@ class StepPlan:
             part = min(1.0, round(epochs - epoch, 9))
             self._starts.append(self._starts[-1] + math.ceil(round(part * self._full[-1], 6)))
         self.num_epochs = len(self._starts) - 1
-        self.total_steps = max(1, self._starts[-1])
+        self.total_steps = max(1, self._starts[-1]) * repeats
         if max_steps is not None:
             self.total_steps = min(self.total_steps, max_steps)
 
@@ -78,29 +81,34 @@ class StepPlan:
 
     def epoch_of(self, number: int) -> int:
         """The epoch (from 0) of a step (from 1)."""
-        return int(np.searchsorted(self._starts, number, side="left")) - 1
+        draw = (number - 1) // self._repeats + 1
+        return int(np.searchsorted(self._starts, draw, side="left")) - 1
 
     @property
     def steps_of_one_epoch(self) -> float:
         """Mean number of steps of an epoch."""
-        return self._starts[-1] / self._epochs
+        return self._repeats * self._starts[-1] / self._epochs
 
     def steps(self, after: int = 0) -> Iterator[Step]:
         """The steps behind step number `after`, in order."""
-        number = after + 1
+        number, repeats = after + 1, self._repeats
         while number <= self.total_steps:
             epoch = self.epoch_of(number)
             order, borders = self.order(epoch), self._borders(epoch)
-            first = number - self._starts[epoch] - 1
+            first = (number - 1) // repeats - self._starts[epoch]
+            last = min(self.total_steps, self._starts[epoch + 1] * repeats)
             for start, end in zip(borders[first:], borders[first + 1 :], strict=False):
-                if number > min(self.total_steps, self._starts[epoch + 1]):
-                    break
-                yield Step(number, epoch, order[start:end])
-                number += 1
+                # Behind a restart the first rows may have had some of their steps already.
+                for _ in range(repeats - (number - 1) % repeats):
+                    if number > last:
+                        break
+                    yield Step(number, epoch, order[start:end])
+                    number += 1
 
     def progress(self, step: Step) -> float:
         """Epochs done when a step is done, such as 1.25."""
-        return step.epoch + (step.number - self._starts[step.epoch]) / self._full[step.epoch]
+        done = step.number / self._repeats - self._starts[step.epoch]
+        return step.epoch + done / self._full[step.epoch]
 
 
 def borders_by_tokens(lengths: Rows, budget: int) -> list[int]:

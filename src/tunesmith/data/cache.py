@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from tunesmith.errors import RunFailed
+from tunesmith.runs.files import write_atomically
 
 _STALE_SECONDS = 24 * 3600
 _RACE_NANOSECONDS = 50_000_000
@@ -46,15 +47,9 @@ def file_digest(path: Path, cache_dir: Path) -> str:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     # A file changed a moment ago may change again within the resolution of its time stamp.
     if started - stat.st_mtime_ns > _RACE_NANOSECONDS:
-        _write_note(note, {"state": state, "sha256": digest})
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(note, orjson.dumps({"state": state, "sha256": digest}))
     return digest
-
-
-def _write_note(note: Path, content: dict[str, Any]) -> None:
-    note.parent.mkdir(parents=True, exist_ok=True)
-    draft = note.with_suffix(f".{os.getpid()}.tmp")
-    draft.write_bytes(orjson.dumps(content))
-    draft.replace(note)
 
 
 def build_once(cache_dir: Path, key: str, build: Callable[[Path], None]) -> Path:
@@ -65,6 +60,8 @@ def build_once(cache_dir: Path, key: str, build: Callable[[Path], None]) -> Path
     """
     final = cache_dir / key
     if final.is_dir():
+        with suppress(OSError):  # the time of its last use, for those who clean up
+            os.utime(final)
         return final
     cache_dir.mkdir(parents=True, exist_ok=True)
     _remove_stale_drafts(cache_dir)

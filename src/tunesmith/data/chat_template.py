@@ -16,10 +16,9 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tunesmith.data.conversation import Message
+from tunesmith.data.names import TEMPLATES
 from tunesmith.data.tokenizer import SPECIAL_NAMES, TextTokenizer
 from tunesmith.errors import DataError
-
-BUILTIN = ("alpaca", "chatml", "gemma", "glm4", "llama3", "mistral")
 
 _VALUE_ERRORS = (TypeError, ValueError, LookupError)  # what operations in a template may raise
 
@@ -118,7 +117,7 @@ def find_template(
     wanted: str | None, tokenizer: TextTokenizer, base_dir: Path | None = None
 ) -> tuple[str, str]:
     """The template's source and where it comes from: a file, a built-in one, or the tokenizer."""
-    if wanted in BUILTIN:
+    if wanted in TEMPLATES:
         return builtin_template(wanted), f"built-in {wanted}"
     if wanted is not None:
         return _template_file(wanted, base_dir), wanted
@@ -134,7 +133,7 @@ def _template_file(wanted: str, base_dir: Path | None) -> str:
     if not file.is_file():
         raise DataError(
             f"data.chat_template: there is no file {wanted}.",
-            hint=f"Name a file, or one of {', '.join(BUILTIN)}. A relative path starts at the "
+            hint=f"Name a file, or one of {', '.join(TEMPLATES)}. A relative path starts at the "
             "recipe's folder, or at the current one.",
         )
     return file.read_text(encoding="utf-8")

@@ -59,5 +59,6 @@ def require_columns(files: Sequence[Path], columns: Mapping[str, str]) -> None:
         f"The training rows have no column {told}.",
         hint=f"Their columns are {', '.join(names[:_NAMED])}{more}.",
         code="column_missing",
+        column=told,
         columns=names[:_NAMED],
     )

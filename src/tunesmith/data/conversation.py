@@ -1,9 +1,9 @@
-"""What a row says, before any template: a conversation, a plain text, or a judgement on answers."""
+"""What a row says, before any template: a conversation, a text, a judgement, or a question."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -74,12 +74,16 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class PreferencePair:
-    """Two answers to the same turns, the better one first. Kept for the preference stages."""
+    """Two answers to the same turns, the better one first.
+
+    `margin` says by how much it is better, for reward models.
+    """
 
     messages: tuple[Message, ...]
     chosen: tuple[Message, ...]
     rejected: tuple[Message, ...]
     tools: tuple[Mapping[str, Any], ...] = ()
+    margin: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,5 +95,14 @@ class UnpairedPreference:
     tools: tuple[Mapping[str, Any], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Turns that wait for an answer, and what rewards of answers may look at, by name."""
+
+    messages: tuple[Message, ...]
+    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    tools: tuple[Mapping[str, Any], ...] = ()
+
+
 Record = Conversation | Text
-StoredRecord = Conversation | Text | PreferencePair | UnpairedPreference
+StoredRecord = Conversation | Text | PreferencePair | UnpairedPreference | Prompt

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from tunesmith.data.conversation import (
     Conversation,
     Message,
+    Prompt,
     Record,
     StoredRecord,
     Text,
@@ -49,6 +50,7 @@ class Columns:
     chosen: str | None = None
     rejected: str | None = None
     label: str | None = None  # whether the answer is good
+    margin: str | None = None  # by how much the chosen answer is better
     tags: Tags = USUAL
 
     def used(self) -> frozenset[str]:
@@ -74,7 +76,7 @@ def to_learn(record: StoredRecord) -> Record:
         if record.desirable:
             return Conversation(record.messages, record.tools)
         raise RowUnusable("undesirable_answer")
-    raise RowUnusable("preference_row")
+    raise RowUnusable("no_answer" if isinstance(record, Prompt) else "preference_row")
 
 
 def text_row(row: Row, columns: Columns) -> Text:
@@ -88,7 +90,7 @@ def text_row(row: Row, columns: Columns) -> Text:
 def question_row(row: Row, columns: Columns) -> Conversation:
     """A question and its answer in columns: alpaca and prompt/response."""
     prompt = row.get(columns.prompt or "")
-    if isinstance(prompt, list):
+    if isinstance(prompt, list) and any(map(columns.tags.is_turn, prompt)):
         return _prompt_messages(read_messages(prompt, columns.tags), row, columns)
     asked = question(row, columns)
     answer = cell(row, columns.response)
@@ -128,10 +130,13 @@ def _prompt_messages(context: list[Message], row: Row, columns: Columns) -> Conv
 def messages_row(row: Row, columns: Columns) -> Conversation:
     """A list of turns: OpenAI messages (role, content) and sharegpt (from, value)."""
     messages = dialogue(row, columns)
+    reason = "no_answer"
     for message in messages:
         if message.role == "assistant":
-            return Conversation(tuple(messages), tools_of(row, columns))
-    raise RowUnusable("no_answer")
+            if not is_blank(message.content) or message.tool_calls or message.reasoning:
+                return Conversation(tuple(messages), tools_of(row, columns))
+            reason = "empty_answer"
+    raise RowUnusable(reason)
 
 
 def dialogue(row: Row, columns: Columns) -> list[Message]:

@@ -37,17 +37,23 @@ def read_datasets(path: Path) -> tuple[InfoDataset, ...]:
         info = read_dataset_info(path, path.parent)
     except RecipeError as error:
         raise DataError(error.message, hint=error.hint, **error.details) from None
-    return tuple(_dataset(read_entry(name, info)) for name in info.entries)
+    return tuple(_dataset(read_entry(name, info), path.parent) for name in info.entries)
 
 
-def _dataset(listed: ListedDataset) -> InfoDataset:
-    problem = _problem(listed)
+def _dataset(listed: ListedDataset, folder: Path) -> InfoDataset:
+    problem = _problem(listed, folder)
     wanted = None if problem else Dataset(dataset=str(listed.file), **listed.fields)
     return InfoDataset(listed.name, wanted, problem, listed.hub, listed.ranking, listed.entries)
 
 
-def _problem(listed: ListedDataset) -> str:
+def _problem(listed: ListedDataset, folder: Path) -> str:
     if listed.file is not None:
+        # Links and `..` first: a list of names may only name what lies beside it.
+        if not listed.file.resolve().is_relative_to(folder.resolve()):
+            return (
+                f"{listed.file} lies outside of the folder of the list; import it by its own "
+                "name, or put it there"
+            )
         return "" if listed.file.exists() else f"there is no file {listed.file}"
     if listed.hub is not None:
         hub = listed.hub

@@ -12,10 +12,16 @@ import orjson
 
 from tunesmith.data.check.check import Report
 from tunesmith.data.check.inspect import Wanted, texts_of
+from tunesmith.data.check.rows import wrong_in
+from tunesmith.data.check.rules import rule_of
 from tunesmith.data.conversation import Message, PreferencePair, StoredRecord, Text
-from tunesmith.data.expression import Condition
+from tunesmith.data.convert import Columns, ConvertBy, RowUnusable, messages_row, text_row
+from tunesmith.data.expression import Condition, RowValues
 from tunesmith.data.importing import read_into, told_sources
-from tunesmith.data.records import from_json
+from tunesmith.data.messages import is_blank
+from tunesmith.data.preferences import judged_messages_row, pair_row
+from tunesmith.data.prompts import stored_prompt_row
+from tunesmith.data.records import Kind, from_json, kind_of, to_json
 from tunesmith.data.store import Catalog, Draft, Version
 from tunesmith.data.store.rows import StoredRow, stored_rows, table_of
 from tunesmith.data.subject import Files
@@ -25,6 +31,27 @@ from tunesmith.errors import DataError, InputError
 Where = Literal["question", "answer", "system", "text", "all"]
 Change = Callable[[StoredRow], StoredRow | None]  # None removes the row
 _ROLES = {"question": "user", "answer": "assistant", "system": "system"}
+_TEXTS = {*_ROLES, "text", "record"}
+_OWN_NAMES = {
+    *("id", "line", "file", "kind", "text", "question", "answer", "turns"),
+    *("length", "question_length", "answer_length"),
+}
+# Where `to_json` puts what makes a record.
+_COLUMNS = Columns(
+    messages="messages",
+    tools="tools",
+    text="text",
+    chosen="chosen",
+    rejected="rejected",
+    label="desirable",
+)
+_CONVERT: dict[Kind, ConvertBy] = {
+    "conversation": messages_row,
+    "text": text_row,
+    "preference_pair": pair_row,
+    "unpaired_preference": judged_messages_row,
+    "prompt": stored_prompt_row,
+}
 
 
 def rewrite(
@@ -75,6 +102,21 @@ def remove(
     )
 
 
+def remove_where(
+    catalog: Catalog, version: Version, condition: Condition, *, on_progress: Progress
+) -> Version | None:
+    """Without the rows that meet a condition."""
+    operation = {"operation": "remove", "where": condition.source}
+    beside = columns_beside(version)
+    return rewrite(
+        catalog,
+        version,
+        lambda row: None if condition(values_of(row, beside)) else row,
+        operation=operation,
+        on_progress=on_progress,
+    )
+
+
 def keep(
     catalog: Catalog, version: Version, condition: Condition, *, on_progress: Progress
 ) -> Version | None:
@@ -98,13 +140,35 @@ def change_row(
     *,
     on_progress: Progress,
 ) -> Version | None:
-    """One row with new texts (question, answer, system, text) or a whole new record."""
+    """One row with new texts (question, answer, system, text), columns, or a whole new record."""
     _known_ids(version, [number])
+    beside = columns_beside(version)
 
     def change(row: StoredRow) -> StoredRow:
-        return row.with_record(changed(row.record, fields)) if row.id == number else row
+        return changed_row(row, fields, beside) if row.id == number else row
 
     operation = {"operation": "change", "row": number, "fields": sorted(fields)}
+    return rewrite(catalog, version, change, operation=operation, on_progress=on_progress)
+
+
+def change_where(
+    catalog: Catalog,
+    version: Version,
+    condition: Condition,
+    fields: dict[str, Any],
+    *,
+    on_progress: Progress,
+) -> Version | None:
+    """The same new texts or columns in every row that meets a condition."""
+    beside = columns_beside(version)
+
+    def change(row: StoredRow) -> StoredRow:
+        if not condition(values_of(row, beside)):
+            return row
+        new = changed_row(row, fields, beside)
+        return row if new == row else new
+
+    operation = {"operation": "change", "where": condition.source, "fields": sorted(fields)}
     return rewrite(catalog, version, change, operation=operation, on_progress=on_progress)
 
 
@@ -116,9 +180,10 @@ def replace_text(
     *,
     where: Where = "all",
     regex: bool = False,
+    only: Condition | None = None,
     on_progress: Progress,
 ) -> Version | None:
-    """Find and replace in the texts of all rows."""
+    """Find and replace in the texts of all rows, or of those that meet a condition."""
     try:
         pattern = re.compile(find if regex else re.escape(find))
         replacement = new if regex else new.replace("\\", r"\\")
@@ -128,10 +193,16 @@ def replace_text(
     if not find:
         raise InputError("There is nothing to find in an empty text.")
 
+    beside = columns_beside(version) if only is not None else []
+
     def change(row: StoredRow) -> StoredRow:
+        if only is not None and not only(values_of(row, beside)):
+            return row
         return in_texts(row, where, lambda text: pattern.sub(replacement, text))
 
     operation = {"operation": "replace", "find": find, "new": new, "where": where, "regex": regex}
+    if only is not None:
+        operation["only"] = only.source
     return rewrite(catalog, version, change, operation=operation, on_progress=on_progress)
 
 
@@ -230,9 +301,8 @@ def values_of(row: StoredRow, beside: Sequence[str] = ()) -> dict[str, Any]:
     whole = f"{question}\n{answer}" if other is None else other
     record = row.record
     turns = 0 if isinstance(record, Text) else len(record.messages)
-    return {
-        **dict.fromkeys(beside),
-        **row.extra,
+    columns = {**dict.fromkeys(beside), **row.extra}
+    own = {
         "id": row.id,
         "line": row.line,
         "file": row.file,
@@ -245,31 +315,92 @@ def values_of(row: StoredRow, beside: Sequence[str] = ()) -> dict[str, Any]:
         "question_length": len(question),
         "answer_length": len(answer),
     }
+    return RowValues({**columns, **own}, columns)
+
+
+def shadowed(condition: Condition, beside: Sequence[str]) -> list[str]:
+    """Columns that a condition seems to name, while the name stands for something of every row."""
+    return sorted(condition.names & set(beside) & _OWN_NAMES)
+
+
+def changed_row(row: StoredRow, fields: dict[str, Any], beside: Sequence[str]) -> StoredRow:
+    """The row with new texts, and new values in the columns beside its record."""
+    texts = {name: value for name, value in fields.items() if name in _TEXTS}
+    columns = {name: value for name, value in fields.items() if name not in _TEXTS}
+    unknown = [name for name in columns if name not in beside]
+    if unknown:
+        known = ", ".join([*_ROLES, "text", "record", *beside])
+        raise InputError(f"A row has no '{unknown[0]}'.", hint=f"Known: {known}.")
+    record = changed(row.record, texts) if texts else row.record
+    new = row if record == row.record else row.with_record(record)
+    extra = {**row.extra, **{name: _alike(v, row.extra.get(name)) for name, v in columns.items()}}
+    return new if extra == row.extra else new.with_extra(extra)
+
+
+def _alike(value: Any, before: Any) -> Any:
+    """A text such as 0.5 as a number where a number stood before."""
+    if not isinstance(value, str) or isinstance(before, str | None):
+        return value
+    try:
+        read = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return value
+    return read if isinstance(read, int | float | type(before)) else value
 
 
 def changed(record: StoredRecord, fields: dict[str, Any]) -> StoredRecord:
-    """The record with new texts: the last question or answer, the system text, the whole text."""
+    """The record with new texts: the last question or answer, the system text, the whole text.
+
+    InputError where the new record could not be imported, or would train an empty answer.
+    """
     if "record" in fields:
-        try:
-            return from_json(fields["record"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"This is no record: {error!r} is missing or of another kind."
-            ) from error
-    if isinstance(record, Text):
-        return Text(fields.get("text", record.text))
-    messages = list(record.messages)
+        return _checked(_record(fields["record"]), None)
+    messages = [] if isinstance(record, Text) else list(record.messages)
     for name, text in fields.items():
-        if name not in _ROLES:
-            raise InputError(f"A row has no '{name}'.", hint=f"Known: {', '.join(_ROLES)}, record.")
-        _set_last(messages, _ROLES[name], str(text))
-    return replace(record, messages=tuple(messages))
+        known = ("text",) if isinstance(record, Text) else tuple(_ROLES)
+        if name not in known:
+            raise InputError(f"A row has no '{name}'.", hint=f"Known: {', '.join(known)}, record.")
+        if name != "text":
+            _set_last(messages, _ROLES[name], str(text))
+    if isinstance(record, Text):
+        return _checked(Text(str(fields.get("text", record.text))), record)
+    return _checked(replace(record, messages=tuple(messages)), record)
+
+
+def _record(fields: Any) -> StoredRecord:
+    try:
+        return from_json(fields)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"This is no record: {error!r} is missing or of another kind.") from error
+
+
+def _checked(new: StoredRecord, before: StoredRecord | None) -> StoredRecord:
+    """The record as an import would read it; faults that it had before are no reason to refuse."""
+    faults = _faults(new) - (_faults(before) if before is not None else set())
+    for code in sorted(faults):
+        rule = rule_of(code)
+        raise InputError(f"The row cannot be changed so: {rule.en}.", hint=rule.mend_en, code=code)
+    return new
+
+
+def _faults(record: StoredRecord) -> set[str]:
+    """What keeps a record from being imported or learned."""
+    try:
+        _CONVERT[kind_of(record)](to_json(record), _COLUMNS)
+    except RowUnusable as reason:
+        return {str(reason)}
+    found = set(wrong_in(record))
+    if any(m.role == "user" and is_blank(m.content) for m in getattr(record, "messages", ())):
+        found.add("empty_question")
+    return {code for code in found if rule_of(code).severity == "error"}
 
 
 def _set_last(messages: list[Message], role: str, text: str) -> None:
     for at in range(len(messages) - 1, -1, -1):
         if messages[at].role == role:
             messages[at] = replace(messages[at], content=text)
+            if role == "system" and is_blank(text):
+                del messages[at]
             return
     if role == "system":
         messages.insert(0, Message("system", text))

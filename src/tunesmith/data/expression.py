@@ -7,6 +7,9 @@ is not listed below can be reached, so a condition may come from anyone.
                 and any column beside the record
     operators   and or not  == != < <= > >=  in, not in  + - * / %  [ ] lists, constants
     functions   len lower upper strip startswith endswith contains matches
+    columns     col("my column"): one whose name is no word, or is one of the names above
+
+What is empty (null) is neither smaller nor larger than anything, and contains nothing.
 """
 
 from __future__ import annotations
@@ -35,13 +38,25 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.In: lambda left, right: left in right,
-    ast.NotIn: lambda left, right: left not in right,
+    ast.Lt: lambda left, right: _are_there(left, right) and left < right,
+    ast.LtE: lambda left, right: _are_there(left, right) and left <= right,
+    ast.Gt: lambda left, right: _are_there(left, right) and left > right,
+    ast.GtE: lambda left, right: _are_there(left, right) and left >= right,
+    ast.In: lambda left, right: right is not None and left in right,
+    ast.NotIn: lambda left, right: right is None or left not in right,
 }
+
+
+class RowValues(dict[str, Any]):
+    """Values of a row by name; `beside` holds the columns alone, for `col("...")`."""
+
+    def __init__(self, values: Values, beside: Values) -> None:
+        super().__init__(values)
+        self.beside = beside
+
+
+def _are_there(*values: Any) -> bool:
+    return all(value is not None for value in values)
 
 
 @lru_cache(256)
@@ -49,15 +64,19 @@ def _pattern(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
 _FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
-    "len": (1, len),
-    "lower": (1, lambda text: str(text).lower()),
-    "upper": (1, lambda text: str(text).upper()),
-    "strip": (1, lambda text: str(text).strip()),
-    "startswith": (2, lambda text, start: str(text).startswith(start)),
-    "endswith": (2, lambda text, end: str(text).endswith(end)),
-    "contains": (2, lambda text, part: str(part).lower() in str(text).lower()),
-    "matches": (2, lambda text, pattern: _pattern(pattern).search(str(text)) is not None),
+    "len": (1, lambda value: 0 if value is None else len(value)),
+    "lower": (1, lambda text: _text(text).lower()),
+    "upper": (1, lambda text: _text(text).upper()),
+    "strip": (1, lambda text: _text(text).strip()),
+    "startswith": (2, lambda text, start: _text(text).startswith(start)),
+    "endswith": (2, lambda text, end: _text(text).endswith(end)),
+    "contains": (2, lambda text, part: _text(part).lower() in _text(text).lower()),
+    "matches": (2, lambda text, pattern: _pattern(pattern).search(_text(text)) is not None),
 }
 
 
@@ -71,6 +90,7 @@ class Condition:
         try:
             tree = ast.parse(source.strip(), mode="eval")
             self._evaluate = _compiled(tree.body, source)
+            self.names = _names(tree)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise _refused(source, getattr(error, "msg", None) or str(error)) from error
 
@@ -82,6 +102,13 @@ class Condition:
             raise _unknown_name(self.source, str(error.args[0]), values) from error
         except (TypeError, ArithmeticError, re.error) as error:
             raise _refused(self.source, f"row {values.get('id', '?')}: {error}") from error
+
+
+def _names(tree: ast.Expression) -> frozenset[str]:
+    """The values that a condition asks for by their plain names."""
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    named = (node for node in ast.walk(tree) if isinstance(node, ast.Name))
+    return frozenset(node.id for node in named if id(node) not in called)
 
 
 def _compiled(node: ast.expr, source: str) -> Evaluate:
@@ -98,7 +125,7 @@ def _compiled(node: ast.expr, source: str) -> Evaluate:
             return lambda values: not inner(values)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             inner = _compiled(operand, source)
-            return lambda values: -inner(values)
+            return lambda values: None if (value := inner(values)) is None else -value
         case ast.BoolOp(op=kind, values=parts):
             return _all_or_any(isinstance(kind, ast.And), [_compiled(p, source) for p in parts])
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
@@ -108,6 +135,8 @@ def _compiled(node: ast.expr, source: str) -> Evaluate:
             if all(type(op) in _COMPARE for op in ops):
                 parts = [_compiled(part, source) for part in (left, *others)]
                 return _comparison(parts, [_COMPARE[type(op)] for op in ops])
+        case ast.Call(func=ast.Name(id="col"), args=[ast.Constant(value=str(name))], keywords=[]):
+            return lambda values: _column(values, name)
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
             return _call(name, [_compiled(part, source) for part in arguments])
         case _:
@@ -134,8 +163,15 @@ def _comparison(parts: list[Evaluate], compare: list[Callable[[Any, Any], Any]])
     return evaluate
 
 
+def _column(values: Values, name: str) -> Any:
+    """The column of this name, also where the row has a value of its own by that name."""
+    return (values.beside if isinstance(values, RowValues) else values)[name]
+
+
 def _bounded(apply: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
     """Numbers with numbers, texts with texts: `"x" * 10**9` would fill the memory."""
+    if not _are_there(left, right):
+        return None
     if apply is not operator.add and not all(isinstance(v, int | float) for v in (left, right)):
         raise TypeError("- * / and % take numbers")
     return apply(left, right)
@@ -143,7 +179,7 @@ def _bounded(apply: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
 
 def _call(name: str, arguments: list[Evaluate]) -> Evaluate:
     if name not in _FUNCTIONS:
-        raise ValueError(f"there is no function {name}; known: {', '.join(_FUNCTIONS)}")
+        raise ValueError(f"there is no function {name}; known: {', '.join(_FUNCTIONS)}, col")
     takes, function = _FUNCTIONS[name]
     if len(arguments) != takes:
         raise ValueError(f"{name} takes {takes} values")
@@ -155,6 +191,8 @@ def _refused(source: str, reason: str) -> InputError:
         f"The condition `{source}` cannot be used: {reason}.",
         hint='Such as: answer_length > 20 and not contains(question, "test")',
         code="bad_condition",
+        source=source,
+        reason=reason,
     )
 
 
@@ -163,6 +201,11 @@ def _unknown_name(source: str, name: str, values: Values) -> InputError:
     guess = f"Did you mean '{near[0]}'? " if near else ""
     return InputError(
         f"The condition `{source}` names '{name}'; row {values.get('id', '?')} has no such value.",
-        hint=f"{guess}Names: {', '.join(values)}.",
+        hint=f'{guess}Names: {", ".join(values)}. Others are columns: col("my column").',
         code="bad_condition",
+        form="name",
+        source=source,
+        name=name,
+        row=values.get("id", "?"),
+        names=list(values),
     )

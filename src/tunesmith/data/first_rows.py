@@ -7,7 +7,6 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.data.messages import SPEAKERS, USUAL, Speaker, Tags, json_or_self
-from tunesmith.data.preferences import is_judgement
 from tunesmith.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,9 +32,11 @@ TOOLS = ("tools", "functions", "工具")
 CHOSEN = ("chosen", "preferred_output", "preferred_completion")
 REJECTED = ("rejected", "non_preferred_output", "non_preferred_completion")
 KTO_TAG = "kto_tag"
+MARGIN = "margin"
 LABELS = (KTO_TAG, "label", "desirable")
 TEXTS = ("text", "content", "document", "文本", "内容", "正文")
 OPENAI_INPUT = "input"
+_OPTIONS = ("prompt", "response", "history", "system")  # fields that commands take as well
 
 
 class FirstRows:
@@ -64,7 +65,7 @@ class FirstRows:
         near = get_close_matches(chosen or "", self.columns, n=1)
         raise DataError(
             f"{self.file}: there is no {missing}. The columns are: {self.names()}.",
-            hint=f"Did you mean '{near[0]}'?" if near else f"Set {what}_field to one of them.",
+            hint=f"Did you mean '{near[0]}'?" if near else _name_it(what),
             code="unknown_column",
             file=self.file,
             columns=self.columns,
@@ -86,6 +87,15 @@ class FirstRows:
         found = (self.find([name]) for name in LISTS)
         return next((name for name in found if name and self.turn_keys(name)), None)
 
+    def num_with(self, *columns: str) -> int:
+        """How many of the rows have all of these columns."""
+        return sum(all(column in row for column in columns) for row in self.rows)
+
+    def num_with_turns(self, column: str) -> int:
+        """How many of the rows have a list of objects in a column."""
+        cells = (_listed(row.get(column)) for row in self.rows)
+        return sum(bool(cell) and isinstance(cell[0], dict) for cell in cells)
+
     def turn_keys(self, column: str) -> set[str]:
         """The keys of the turns in a column of lists; empty when it holds no turns."""
         for turns in map(_listed, self.cells(column)):
@@ -99,6 +109,14 @@ class FirstRows:
         tags = self.tags(self.turn_keys(column))
         last = [turns[-1] for turns in map(_listed, self.cells(column)) if turns]
         return any(tags.speaker_of(turn) == "assistant" for turn in last)
+
+    def ends_in_questions(self, column: str) -> bool:
+        """True when every dialogue in a column waits for an answer, and none is in it."""
+        tags = self.tags(self.turn_keys(column))
+        dialogues = [turns for turns in map(_listed, self.cells(column)) if turns]
+        said = {tags.speaker_of(turn) for turns in dialogues for turn in turns}
+        last = {tags.speaker_of(turns[-1]) for turns in dialogues}
+        return bool(dialogues) and last == {"user"} and "assistant" not in said
 
     def has_openai_input(self) -> bool:
         """True when there is a column with OpenAI's input of preference lines."""
@@ -128,8 +146,8 @@ class FirstRows:
             return self.require("label", (), self.wanted.label_field)
         for column in filter(None, (self.find([name]) for name in LABELS)):
             cells = self.cells(column)
-            says_it = is_judgement if column.strip().lower() == KTO_TAG else _is_bool
-            if cells and all(says_it(value) for value in cells):
+            # A kto_tag has one meaning: what cannot be read there is told row by row.
+            if cells and (column.strip().lower() == KTO_TAG or all(map(_is_bool, cells))):
                 return column
         return None
 
@@ -149,6 +167,11 @@ class FirstRows:
         is_sharegpt = "from" in keys and "role" not in keys
         role, content = ("from", "value") if is_sharegpt else (USUAL.role, USUAL.content)
         return Tags(wanted.role_tag or role, wanted.content_tag or content, {**SPEAKERS, **own})
+
+
+def _name_it(what: str) -> str:
+    option = f", or --{what}-field on the command line" if what in _OPTIONS else ""
+    return f"Name one of them as {what}_field in data.train{option}."
 
 
 def _is_bool(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -27,7 +27,8 @@ from tunesmith.data.preferences import (
     openai_pair_row,
     pair_row,
 )
-from tunesmith.data.records import Kind, from_json, kind_of
+from tunesmith.data.prompts import prompt_row, question_alone_row
+from tunesmith.data.records import KINDS, Kind, from_json, kind_of
 from tunesmith.data.store.version import STORED_RECORD
 from tunesmith.errors import DataError
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from tunesmith.recipe import Dataset
 
 SAMPLE_ROWS = 20
+RECORD_KIND = "record_kind"  # the column of exports that hold several kinds of records
 
 
 @dataclass(frozen=True)
@@ -72,23 +74,35 @@ def stored_row(row: Row) -> StoredRecord:
         raise RowUnusable("record_broken") from error
 
 
+def record_row(row: Row) -> StoredRecord:
+    """A row that names the kind of its record, as exports of several kinds do."""
+    kind = row.get(RECORD_KIND)
+    read = _BY_KIND.get(kind) if isinstance(kind, str) else None
+    if read is None:
+        raise RowUnusable("unknown_kind")
+    return read(row, OF_KINDS)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A format that rows may have, and how many of the first rows have its columns."""
+
+    make: Callable[[FirstRows, str], Layout]
+    why: str
+    fits: int
+
+
 def _detected(table: FirstRows) -> Layout:
-    pair = table.pair()
-    if pair and table.has_openai_input():
-        return _openai_pairs(table, "its lines have an input and two outputs")
-    column = table.list_column()
-    if column is not None:
-        return _turns(table, f"column '{column}' holds a list of turns")
-    if table.find(names.INSTRUCTIONS) and table.find(names.OUTPUTS):
-        return _alpaca(table, "it has the columns instruction and output")
-    if table.find(names.INSTRUCTIONS) and pair:
-        return _alpaca(table, "it has the column instruction")
-    if table.find(names.PROMPTS) and (pair or table.find(names.RESPONSES)):
-        return _prompt_response(table, "its column names look like question and answer")
-    if pair and table.turn_keys(pair[0]):
-        return _dialogue_pairs(table, "it has no question beside its dialogues")
-    if table.find(names.TEXTS):
-        return _text(table, "it has a column of text and no answers")
+    """The first format whose columns most rows have: a stray row decides nothing."""
+    found = list(_candidates(table))
+    most = [candidate for candidate in found if candidate.fits * 2 >= len(table.rows)]
+    if found:
+        chosen = most[0] if most else max(found, key=lambda candidate: candidate.fits)
+        layout = chosen.make(table, chosen.why)
+        if chosen.fits == len(table.rows):
+            return layout
+        share = f"; {chosen.fits} of the first {len(table.rows)} rows have these columns"
+        return replace(layout, why=layout.why + share)
     raise DataError(
         f"{table.file}: cannot tell which columns hold question and answer. "
         f"The columns are: {table.names()}.",
@@ -96,6 +110,46 @@ def _detected(table: FirstRows) -> Layout:
         "--prompt-field and --response-field on the command line.",
         code="unknown_format",
     )
+
+
+def _candidates(table: FirstRows) -> Iterator[_Candidate]:
+    """What the rows may be, the likeliest first."""
+    find, pair = table.find, table.pair()
+    kinds = [row for row in table.rows if row.get(RECORD_KIND) in KINDS]
+    if kinds:
+        yield _Candidate(_of_kinds, "each row names its kind", len(kinds))
+    if pair and table.has_openai_input():
+        why = "its lines have an input and two outputs"
+        yield _Candidate(_openai_pairs, why, table.num_with(*pair))
+    if column := table.list_column():
+        why = f"column '{column}' holds a list of turns"
+        yield _Candidate(_turns, why, table.num_with_turns(column))
+    instruction = find(names.INSTRUCTIONS)
+    if instruction and (output := find(names.OUTPUTS)):
+        why = "it has the columns instruction and output"
+        yield _Candidate(_alpaca, why, table.num_with(instruction, output))
+    elif instruction and pair:
+        yield _Candidate(_alpaca, "it has the column instruction", table.num_with(instruction))
+    response = find(names.RESPONSES)
+    if (prompt := find(names.PROMPTS)) and (pair or response):
+        why = "its column names look like question and answer"
+        asked = (prompt, response) if response and not pair else (prompt,)
+        yield _Candidate(_prompt_response, why, table.num_with(*asked))
+    if pair and table.turn_keys(pair[0]):
+        why = "it has no question beside its dialogues"
+        yield _Candidate(_dialogue_pairs, why, table.num_with(*pair))
+    if text := find(names.TEXTS):
+        why = "it has a column of text and no answers"
+        yield _Candidate(_text, why, table.num_with(text))
+    if prompt and not (pair or response):
+        why = f"it has questions ('{prompt}') and no answers"
+        yield _Candidate(_questions_alone, why, table.num_with(prompt))
+
+
+def _of_kinds(table: FirstRows, why: str) -> Layout:
+    first = next(row[RECORD_KIND] for row in table.rows if row.get(RECORD_KIND) in KINDS)
+    used = OF_KINDS.used() | {RECORD_KIND}
+    return Layout("records", f"records: {why}", record_row, first, used)
 
 
 def _turns(table: FirstRows, why: str) -> Layout:
@@ -120,6 +174,9 @@ def _turns(table: FirstRows, why: str) -> Layout:
         return _pairs(format_name, said, columns, pair)
     if label := table.label():
         return _judged(format_name, said, columns, label, judged_messages_row)
+    if table.ends_in_questions(column):
+        said += ", whose last turn is a question: the model answers it (stage grpo)"
+        return _layout(format_name, said, columns, "prompt", prompt_row)
     said += _left_aside(table)
     return _layout(format_name, said, columns, "conversation", messages_row)
 
@@ -166,14 +223,30 @@ def _questions(
     return _layout(format_name, why, columns, "conversation", question_row)
 
 
+def _questions_alone(table: FirstRows, why: str) -> Layout:
+    """Questions that wait for an answer; `input` beside an instruction is its context."""
+    column = table.require("prompt", names.PROMPTS, table.wanted.prompt_field)
+    contexts = names.CONTEXTS if column.strip().lower() in names.INSTRUCTIONS else ()
+    columns = Columns(
+        prompt=column,
+        context=table.optional("context", contexts, table.wanted.context_field),
+        history=table.optional("history", names.HISTORIES, table.wanted.history_field),
+        system=table.optional("system", names.SYSTEMS, table.wanted.system_field),
+        tools=table.optional("tools", (), table.wanted.tools_field),
+        tags=table.tags(set()),
+    )
+    return _layout("prompt_response", why, columns, "prompt", question_alone_row)
+
+
 def _openai_pairs(table: FirstRows, why: str) -> Layout:
     column = table.require("prompt", [names.OPENAI_INPUT])
     pair = (table.require("chosen", names.CHOSEN), table.require("rejected", names.REJECTED))
     # Messages and tools lie inside of the input, so they are no columns of the file.
     inside = Columns(prompt=column, messages="messages", tools="tools")
     layout = _pairs("messages", why, inside, pair)
-    convert = partial(openai_pair_row, columns=replace(inside, chosen=pair[0], rejected=pair[1]))
-    return replace(layout, convert=convert, used=frozenset({column, *pair}))
+    wanted = replace(inside, chosen=pair[0], rejected=pair[1], margin=names.MARGIN)
+    convert = partial(openai_pair_row, columns=wanted)
+    return replace(layout, convert=convert, used=frozenset({column, *pair, names.MARGIN}))
 
 
 def _dialogue_pairs(table: FirstRows, why: str) -> Layout:
@@ -199,7 +272,7 @@ def _pairs(format_name: str, why: str, columns: Columns, pair: tuple[str, str]) 
     said = (
         f"{why}, '{chosen}' is better than '{rejected}': pairs, of which sft and pt learn nothing"
     )
-    columns = replace(columns, chosen=chosen, rejected=rejected)
+    columns = replace(columns, chosen=chosen, rejected=rejected, margin=names.MARGIN)
     return _layout(format_name, said, columns, "preference_pair", pair_row)
 
 
@@ -231,6 +304,22 @@ def _layout(format_name: str, why: str, columns: Columns, kind: Kind, convert: C
     return Layout(format_name, f"{format_name}: {why}", by_row, kind, columns.used())
 
 
+OF_KINDS = Columns(
+    messages="messages",
+    tools="tools",
+    text="text",
+    chosen="chosen",
+    rejected="rejected",
+    label="label",
+    margin=names.MARGIN,
+)
+_BY_KIND: dict[str, ConvertBy] = {
+    "conversation": messages_row,
+    "text": text_row,
+    "preference_pair": pair_row,
+    "unpaired_preference": judged_messages_row,
+    "prompt": prompt_row,
+}
 _BY_NAME = {
     "alpaca": _alpaca,
     "sharegpt": _turns,

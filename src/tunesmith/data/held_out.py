@@ -23,11 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Opened:
-    """A token table, the files that it was made of, and its key."""
+    """A token table and the files that it was made of."""
 
     table: TokenTable
     sources: list[Source]
-    key: str
 
 
 @dataclass(frozen=True)

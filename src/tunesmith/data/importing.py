@@ -8,6 +8,7 @@ from typing import Any
 from tunesmith.data import cache
 from tunesmith.data.check.check import Gathered, Report, pieces_of
 from tunesmith.data.check.inspect import Wanted
+from tunesmith.data.check.rules import rule_of
 from tunesmith.data.store import Catalog, Draft, Version
 from tunesmith.data.subject import Files
 from tunesmith.data.tokenise import Progress
@@ -51,6 +52,24 @@ def import_files(
     return Imported(version, report)
 
 
+class NothingUsable(DataError):
+    """No row of the files can be imported; `report` says why, in the process that read them."""
+
+    code = "no_usable_rows"
+    report: Report | None = None
+
+    @classmethod
+    def of(cls, report: Report) -> NothingUsable:
+        error = cls(
+            f"None of the {report.rows_read} rows can be used; nothing was imported. "
+            f"{_reasons(report)}",
+            hint=_hint(report),
+            rows=report.rows_read,
+        )
+        error.report = report
+        return error
+
+
 def read_into(
     draft: Draft, files: Files, *, wanted: Wanted, processes: int, on_progress: Progress
 ) -> Report:
@@ -67,12 +86,7 @@ def read_into(
                 break
         report = gathered.finish(on_progress)
     if draft.rows == before:
-        raise DataError(
-            f"None of the {report.rows_read} rows can be used; nothing was imported. "
-            f"{_reasons(report)}",
-            hint=_hint(report),
-            code="no_usable_rows",
-        )
+        raise NothingUsable.of(report)
     return report
 
 
@@ -104,9 +118,10 @@ def _hint(report: Report) -> str:
 
 
 def _reasons(report: Report) -> str:
-    told = [
-        f"{finding.code} {finding.count} (line {finding.places[0].line})"
-        for finding in report.findings
-        if finding.places
-    ]
-    return "; ".join(told[:5])
+    """What is wrong, in words: errors alone where there are some."""
+    told = [(rule_of(finding.code), finding) for finding in report.findings if finding.places]
+    wrong = [each for each in told if each[0].severity == "error"] or told
+    return " ".join(
+        f"{rule.en}: {finding.count}, the first in line {finding.places[0].line} ({finding.code})."
+        for rule, finding in wrong[:5]
+    )

@@ -25,7 +25,7 @@ from tunesmith.recipe import Dataset
 
 CUTS = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
 _ROWS_AT_ONCE = 1024
-_WHOLE = Fit(2**31 - 1, "truncate")
+_WHOLE = Fit(2**31 - 1, "truncate", view="all")
 _COLUMNS = {
     "lines": np.int64,
     "sources": np.uint16,
@@ -37,7 +37,7 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class Lengths:
-    """One entry a row; `kept` is [rows, cuts]: labels left of each row at each cut."""
+    """One entry a row, or a side of a pair; `kept` is [rows, cuts]: labels left at each cut."""
 
     lines: npt.NDArray[np.int64]
     sources: npt.NDArray[np.uint16]
@@ -47,13 +47,37 @@ class Lengths:
     kept: npt.NDArray[np.int32]
     cuts: tuple[int, ...]
     tallies: list[dict[str, Any]]
+    documents: npt.NDArray[np.bool_]  # rows of plain text: split into windows, never cut
+    context: int | None = None  # tokens that the model has positions for, where it is known
+    stored: bool = False  # lines are the ids of stored rows
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def kept_at(self, cut: int) -> npt.NDArray[np.int32]:
-        """Labels of each row that are left at one of the cuts."""
-        return self.kept[:, self.cuts.index(cut)]
+        """Labels of each row that are left at one of the cuts.
+
+        A document loses the first token of each further window: nothing there predicts it.
+        """
+        kept = self.kept[:, self.cuts.index(cut)]
+        split = self.label_counts - (-(-self.lengths // cut) - 1)
+        return np.where(self.documents, np.maximum(split, 0), kept).astype(np.int32)
+
+    def rows_at(self, cut: int) -> npt.NDArray[np.int64]:
+        """How many training rows each row becomes at one of the cuts; 0 where none has labels."""
+        windows = -(-self.lengths // cut) - self._lone_tokens(cut)
+        rows = np.where(self.documents, windows, 1)
+        return np.where(self.kept_at(cut) > 0, rows, 0)
+
+    def tokens_at(self, cut: int) -> npt.NDArray[np.int64]:
+        """Tokens that are trained on of each row; 0 where nothing would be learned."""
+        whole = self.lengths - self._lone_tokens(cut)
+        tokens = np.where(self.documents, whole, np.minimum(self.lengths, cut))
+        return np.where(self.kept_at(cut) > 0, tokens, 0)
+
+    def _lone_tokens(self, cut: int) -> npt.NDArray[np.int64]:
+        """1 where the last window of a document would be a single token, which teaches nothing."""
+        return ((self.lengths > cut) & (self.lengths % cut == 1)).astype(np.int64)
 
 
 def measure(
@@ -65,7 +89,8 @@ def measure(
     max_length: int | None = None,
 ) -> Lengths:
     """Measure all rows, or read what was measured before."""
-    cuts: tuple[int, ...] = tuple(sorted({*CUTS, max_length or CUTS[0]}))
+    context = renderer.tokenizer.context
+    cuts: tuple[int, ...] = tuple(sorted({*CUTS, max_length or CUTS[0], context or CUTS[0]}))
     sources = _sources(subject)
     facts = {
         "code": cache.code_fingerprint(),
@@ -91,7 +116,21 @@ def measure(
     folder = cache.build_once(cache_dir, f"lengths-{cache.fingerprint(facts)}", build)
     columns = {name: np.load(folder / f"{name}.npy") for name in (*_COLUMNS, "kept")}
     tallies = orjson.loads((folder / "tallies.json").read_bytes())
-    return Lengths(**columns, cuts=cuts, tallies=tallies)
+    documents = _documents(subject, columns["sources"], tallies)
+    stored = isinstance(subject, Version)
+    return Lengths(
+        **columns, cuts=cuts, tallies=tallies, documents=documents, context=context, stored=stored
+    )
+
+
+def _documents(
+    subject: Subject, sources: npt.NDArray[np.uint16], tallies: list[dict[str, Any]]
+) -> npt.NDArray[np.bool_]:
+    """Rows of plain text: pre-training splits them into windows and loses nothing."""
+    if isinstance(subject, Version):
+        return np.full(len(sources), subject.manifest.kinds.keys() == {"text"})
+    is_text = np.array([tally["format"] == "text" for tally in tallies], np.bool_)
+    return is_text[sources]
 
 
 def _sources(subject: Subject) -> list[Source]:
@@ -118,13 +157,20 @@ class _LengthWriter:
         """Nothing of the raw rows is kept."""
 
     def add(
-        self, ids: npt.NDArray[np.uint32], targets: npt.NDArray[np.uint8], **facts: int
+        self,
+        ids: npt.NDArray[np.uint32],
+        targets: npt.NDArray[np.uint8],
+        note: bytes = b"",
+        **facts: float,
     ) -> None:
-        """One row; several are counted together, which is much faster."""
+        """One row, or each side of a pair; many are counted together, which is much faster."""
+        del note
         assert len(ids) == len(targets)
-        self._places.append((facts["lines"], facts["sources"]))
-        self._targets.append(targets)
-        if len(self._targets) == _ROWS_AT_ONCE:
+        at = int(facts["splits"])
+        for side in (targets[:at], targets[at:]) if at else (targets,):
+            self._places.append((int(facts["lines"]), int(facts["sources"])))
+            self._targets.append(side)
+        if len(self._targets) >= _ROWS_AT_ONCE:
             self._count()
 
     def _count(self) -> None:

@@ -119,7 +119,14 @@ def read_message(turn: Any, tags: Tags = USUAL) -> Message:
     if speaker is None:
         raise RowUnusable("unknown_role")
     if speaker == "call":
-        return Message("assistant", "", _calls_in_text(content), weight=_weight(fields))
+        return Message(
+            "assistant",
+            "",
+            _calls_in_text(content),
+            name=_optional(fields.get("name")),
+            reasoning=_optional(fields.get("reasoning_content") or fields.get("reasoning")),
+            weight=_weight(fields),
+        )
     if len(fields) == 2 and isinstance(content, str):
         return plain(speaker, content)
     return Message(

@@ -6,6 +6,7 @@ the two have in common is the question. An answer that is judged alone is read a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import takewhile
 from typing import Any
@@ -29,7 +30,10 @@ from tunesmith.data.convert import (
 )
 from tunesmith.data.messages import RowUnusable, Tags, is_blank, json_or_self, plain, read_messages
 
-_WORDS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+JUDGEMENTS = {
+    **dict.fromkeys(("true", "1", "1.0", "yes", "good", "keep", "好", "是"), True),
+    **dict.fromkeys(("false", "0", "0.0", "no", "bad", "remove", "坏", "否"), False),
+}
 _ANSWERING = ("assistant", "tool")
 _QUOTES = ("[", "{")
 
@@ -52,7 +56,21 @@ def pair_row(row: Row, columns: Columns) -> PreferencePair:
         _checked(chosen, "empty_chosen"),
         _checked(rejected, "empty_rejected"),
         tools_of(row, columns),
+        _margin(row, columns),
     )
+
+
+def _margin(row: Row, columns: Columns) -> float | None:
+    value = row.get(columns.margin or "")
+    if value is None or value == "":
+        return None
+    try:
+        margin = float(value)
+    except (TypeError, ValueError):
+        raise RowUnusable("margin_is_no_number") from None
+    if isinstance(value, bool) or not math.isfinite(margin):
+        raise RowUnusable("margin_is_no_number")
+    return margin
 
 
 def openai_pair_row(row: Row, columns: Columns) -> PreferencePair:
@@ -63,7 +81,8 @@ def openai_pair_row(row: Row, columns: Columns) -> PreferencePair:
     given = json_or_self(row.get(columns.prompt or ""))
     if not isinstance(given, dict):
         raise RowUnusable("input_is_no_object")
-    answers = {name: row.get(name) for name in (columns.chosen, columns.rejected) if name}
+    wanted = (columns.chosen, columns.rejected, columns.margin)
+    answers = {name: row.get(name) for name in wanted if name}
     inside: dict[str, Any] = given
     return pair_row({**inside, **answers}, columns)
 
@@ -76,11 +95,6 @@ def judged_question_row(row: Row, columns: Columns) -> UnpairedPreference:
 def judged_messages_row(row: Row, columns: Columns) -> UnpairedPreference:
     """A list of turns, and whether the last answer in it is good."""
     return _judged(row, columns, messages_row)
-
-
-def is_judgement(value: Any) -> bool:
-    """True for what can say good or bad: true, false, 1, 0, and these as text."""
-    return _judgement(value) is not None
 
 
 def _judged(
@@ -98,7 +112,9 @@ def _judged(
 def _judgement(value: Any) -> bool | None:
     if isinstance(value, bool):
         return value
-    return _WORDS.get(str(value).strip().lower()) if isinstance(value, str | int | float) else None
+    return (
+        JUDGEMENTS.get(str(value).strip().lower()) if isinstance(value, str | int | float) else None
+    )
 
 
 def _answer(row: Row, column: str | None, tags: Tags) -> list[Message]:

@@ -14,6 +14,7 @@ dropped and counted.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,9 @@ from tunesmith.data.held_out import HeldOut, Opened, dataset_of_records, hold_ou
 from tunesmith.data.mixing import DatasetCount, MixingPlan, mixing_plan
 from tunesmith.data.readers import dataset_files
 from tunesmith.data.renderer import Renderer
-from tunesmith.data.report import PAIRS, Warnings, data_report, report_warnings, warning
+from tunesmith.data.report import Warnings, data_report, hint_of, report_warnings, warning
 from tunesmith.data.resolve import resolve_dataset
+from tunesmith.data.sides import VIEWS
 from tunesmith.data.store.version import MANIFEST
 from tunesmith.data.table import TableBroken, TableWriter, TokenTable
 from tunesmith.data.tally import total
@@ -87,13 +89,8 @@ def prepare(
     )
     validation, test = parts.validation, parts.test
     rows, mixture = _mixed_rows(data, training.table, parts.training_records, seed)
-    facts = {
-        "train": training.key,
-        "validation": validation.of and validation.of.key,
-        "test": test.of and test.of.key,
-        "seed": seed,
-        "data": data.model_dump(mode="json"),
-    }
+    if fit.view == "judged":
+        _require_both_classes(training.table, rows)
     report = data_report(training.table, rows, mixture, validation, test)
     report |= {"max_length": fit.limit, "context": fit.context, "stage": stage.kind}
     report |= {"template": renderer.template_source}
@@ -103,10 +100,23 @@ def prepare(
         rows,
         _small_table(validation),
         report,
-        cache.fingerprint(facts),
+        _fingerprint(training.table, rows, validation),
         warnings,
         _test_rows(test, cache_dir),
     )
+
+
+def _fingerprint(table: TokenTable, rows: Ints, validation: HeldOut) -> str:
+    """What is learned and validated on, token by token: equal for equal rows, made by any version.
+
+    So a run that was begun before an upgrade goes on after it.
+    """
+    held = validation.of and [validation.of.table.content, _digest(validation.rows)]
+    return cache.fingerprint({"train": [table.content, _digest(rows)], "validation": held})
+
+
+def _digest(rows: Ints) -> str:
+    return hashlib.sha256(rows.tobytes()).hexdigest()
 
 
 def build_renderer(
@@ -126,6 +136,10 @@ def build_renderer(
 
 def _fit(data: Data, stage: Stage, max_context: int | None, warnings: Warnings) -> Fit:
     limit = min(data.max_length, max_context or data.max_length)
+    if stage.kind == "grpo":  # a question that is cut asks something else
+        room = limit - stage.max_answer_tokens
+        overlong = "error" if data.overlong == "error" else "drop"
+        return Fit(room, overlong, max_context, VIEWS[stage.kind])
     if limit < data.max_length:
         warnings.append(
             warning(
@@ -135,7 +149,8 @@ def _fit(data: Data, stage: Stage, max_context: int | None, warnings: Warnings) 
                 f"Set data.max_length to {limit} or less, or choose another model.",
             )
         )
-    return Fit(limit, "windows" if stage.kind == "pt" else data.overlong, max_context)
+    view = VIEWS[stage.kind]
+    return Fit(limit, "windows" if view == "documents" else data.overlong, max_context, view)
 
 
 def _sources(
@@ -181,10 +196,10 @@ class _Tables:
         columns = columns or {}
         key = self._key(sources, columns)
         try:
-            return Opened(TokenTable.open(self._directory(key, sources, columns)), sources, key)
+            return Opened(TokenTable.open(self._directory(key, sources, columns)), sources)
         except TableBroken:  # damaged from outside: write it again
             shutil.rmtree(self._cache_dir / key)
-            return Opened(TokenTable.open(self._directory(key, sources, columns)), sources, key)
+            return Opened(TokenTable.open(self._directory(key, sources, columns)), sources)
 
     def _directory(self, key: str, sources: list[Source], columns: Mapping[str, str]) -> Path:
         def build(draft: Path) -> None:
@@ -199,7 +214,7 @@ class _Tables:
             "code": cache.code_fingerprint(),
             "tokenizers": tokenizers.__version__,
             "renderer": self._renderer.facts(),
-            "fit": [self._fit.limit, self._fit.overlong],
+            "fit": [self._fit.limit, self._fit.overlong, self._fit.view],
             "columns": [*columns],
             "sources": [
                 [
@@ -223,8 +238,9 @@ def _check_size(training: Opened, data: Data) -> None:
         raise DataError(
             f"None of the {counts['rows_read']} training rows has a token to train on: "
             f"{_reasons(tallies)}.",
-            hint=PAIRS if "preference_row" in counts["dropped"] else _CHECK_ROWS,
+            hint=hint_of(counts["dropped"], _CHECK_ROWS),
             code="no_trainable_rows",
+            rows=counts["rows_read"],
         )
     pairs = zip(training.sources, tallies, strict=True)
     general = sum(t["rows_read"] for s, t in pairs if data.train[s.dataset].role == "general")
@@ -236,7 +252,24 @@ def _check_size(training: Opened, data: Data) -> None:
             hint="Add rows, or set data.allow_small: true to train on fewer.",
             code="too_few_rows",
             rows=num_rows,
+            least=MIN_ROWS,
         )
+
+
+def _require_both_classes(table: TokenTable, rows: Ints) -> None:
+    """Without bad answers all would become likelier, without good ones all less likely."""
+    good = int(table.desirable[rows].sum())
+    if 0 < good < len(rows):
+        return
+    has, lacks = ("good", "bad") if good else ("bad", "good")
+    raise DataError(
+        f"All {len(rows)} answers to train on are marked as {has}; stage kto learns from the "
+        "difference between good and bad ones.",
+        hint=f"Add answers that were found {lacks}, or train another stage"
+        + (": sft learns from good answers alone." if good else "."),
+        code="one_class_only",
+        rows=len(rows),
+    )
 
 
 def _reasons(tallies: Sequence[dict[str, Any]]) -> str:

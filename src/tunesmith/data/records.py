@@ -2,8 +2,9 @@
 
     {"messages": [{"role": "user", "content": "..."}, ...], "tools": [...]}
     {"text": "..."}
-    {"messages": [...], "chosen": [...], "rejected": [...], "tools": [...]}
+    {"messages": [...], "chosen": [...], "rejected": [...], "margin": 1.5, "tools": [...]}
     {"messages": [...], "desirable": true, "tools": [...]}
+    {"messages": [...], "fields": {"schema": ...}, "tools": [...]}
 
 The messages are OpenAI's, with `reasoning` and `weight` beside; fields that say nothing are left
 out. `from_json(to_json(record)) == record` for every record.
@@ -13,20 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tunesmith.data.conversation import (
     Conversation,
     Message,
     PreferencePair,
+    Prompt,
     StoredRecord,
     Text,
     ToolCall,
     UnpairedPreference,
 )
 
-Kind = Literal["conversation", "text", "preference_pair", "unpaired_preference"]
-KINDS: tuple[Kind, ...] = ("conversation", "text", "preference_pair", "unpaired_preference")
+Kind = Literal["conversation", "text", "preference_pair", "unpaired_preference", "prompt"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 _OPTIONAL = ("name", "reasoning", "weight", "tool_call_id")
 _NOTHING = (None,) * len(_OPTIONAL)
 _optional_values = attrgetter(*_OPTIONAL)
@@ -43,6 +45,8 @@ def kind_of(record: StoredRecord) -> Kind:
             return "preference_pair"
         case UnpairedPreference():
             return "unpaired_preference"
+        case Prompt():
+            return "prompt"
 
 
 def to_json(record: StoredRecord) -> dict[str, Any]:
@@ -53,8 +57,12 @@ def to_json(record: StoredRecord) -> dict[str, Any]:
     if isinstance(record, PreferencePair):
         fields["chosen"] = _messages(record.chosen)
         fields["rejected"] = _messages(record.rejected)
+        if record.margin is not None:
+            fields["margin"] = record.margin
     elif isinstance(record, UnpairedPreference):
         fields["desirable"] = record.desirable
+    elif isinstance(record, Prompt):
+        fields["fields"] = dict(record.fields)
     if record.tools:
         fields["tools"] = list(record.tools)
     return fields
@@ -68,9 +76,11 @@ def from_json(fields: Mapping[str, Any]) -> StoredRecord:
     tools = tuple(fields.get("tools", ()))
     if "chosen" in fields:
         chosen, rejected = _read_messages(fields["chosen"]), _read_messages(fields["rejected"])
-        return PreferencePair(messages, chosen, rejected, tools)
+        return PreferencePair(messages, chosen, rejected, tools, fields.get("margin"))
     if "desirable" in fields:
         return UnpairedPreference(messages, fields["desirable"], tools)
+    if "fields" in fields:
+        return Prompt(messages, fields["fields"], tools)
     return Conversation(messages, tools)
 
 

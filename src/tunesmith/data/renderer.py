@@ -42,12 +42,27 @@ class Rendered:
 class EncodedRow:
     """Token ids with targets: targets[t] = 1 when predicting token t counts in the loss.
 
-    `record` is the position of the row's record in the list that was encoded.
+    `record` is the position of the row's record in the list that was encoded; `split` is where the
+    second side of a pair begins, 0 for other rows.
     """
 
     ids: npt.NDArray[np.uint32]
     targets: npt.NDArray[np.uint8]
     record: int = 0
+    split: int = 0
+    desirable: bool = True
+    margin: float = 0.0
+    note: bytes = b""  # of a question: its record as JSON, for the rewards of answers
+
+    def documents(self) -> list[tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8]]]:
+        """The row, or both sides of a pair."""
+        ids, targets, at = self.ids, self.targets, self.split
+        return [(ids[:at], targets[:at]), (ids[at:], targets[at:])] if at else [(ids, targets)]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of its longer side."""
+        return max(self.split, len(self.ids) - self.split)
 
 
 class Renderer:
@@ -102,6 +117,10 @@ class Renderer:
             "loss_on": self.loss_on,
         }
 
+    def around(self, role: str) -> tuple[str, str]:
+        """The texts that the recipe puts before and behind the turns of a role."""
+        return self._around.get(role, ("", ""))
+
     def render(self, record: Record) -> Rendered:
         """The rows of one record as text with supervised spans."""
         if isinstance(record, Text):
@@ -146,7 +165,8 @@ class Renderer:
         try:
             return self.template(messages, chosen, generate=True)
         except TemplateRefused as refusal:
-            raise DataError(f"The chat template refuses this conversation: {refusal}") from refusal
+            why = str(refusal).rstrip(".")
+            raise DataError(f"The chat template refuses this conversation: {why}.") from refusal
 
     def prompt_ids(
         self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] | None = None
@@ -190,7 +210,7 @@ class Renderer:
         return [self._wrapped(message) for message in messages]
 
     def _wrapped(self, message: Message) -> Message:
-        before, after = self._around.get(message.role, ("", ""))
+        before, after = self.around(message.role)
         text = message.content
         done = text.startswith(before) and text.endswith(after)  # such as the model's own answers
         if done or message.tool_calls:

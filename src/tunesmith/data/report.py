@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,23 @@ Warnings = list[dict[str, str]]
 
 PAIRS = (
     "Rows counted as preference_row are pairs of a better and a worse answer. sft cannot learn "
-    "from pairs: give it rows with one answer each, such as the better ones."
+    "from pairs: set stage.kind: dpo (or simpo, orpo, cpo, kto, rm), or give sft rows with one "
+    "answer each."
 )
+_HINTS = {
+    "preference_row": PAIRS,
+    "no_pair": "This stage compares two answers to a question: its rows need a chosen and a "
+    "rejected one. stage.kind: kto learns from single answers that were found good or bad.",
+    "no_question": "Stage grpo asks questions: its rows need one, and the last turn of a dialogue "
+    "that is asked comes from the user.",
+    "no_judgement": "Stage kto needs to know which answers are good: add a column kto_tag, label "
+    "or desirable with true or false, or give it pairs.",
+}
+
+
+def hint_of(dropped: Mapping[str, Any], usual: str) -> str:
+    """What to do about rows that were left out."""
+    return next((hint for reason, hint in _HINTS.items() if reason in dropped), usual)
 
 
 def warning(code: str, message: str, hint: str) -> dict[str, str]:
@@ -64,14 +79,15 @@ def _sizes(table: TokenTable, rows: npt.NDArray[np.int64]) -> dict[str, int]:
 def _lengths(table: TokenTable) -> dict[str, float]:
     """Tokens per row before truncation, and the max_length that keeps 99 of 100 rows whole."""
     full = table.full_lengths
-    p50, p95, p99 = (int(value) for value in np.percentile(full, [50, 95, 99], method="higher"))
+    p50, p95, p99 = (round(value, 1) for value in np.percentile(full, [50, 95, 99]).tolist())
+    whole = int(np.percentile(full, 99, method="higher"))  # a length that a row has
     return {
         "mean": round(float(full.mean()), 1),
         "p50": p50,
         "p95": p95,
         "p99": p99,
         "max": int(full.max()),
-        "suggested_max_length": -(-p99 // 64) * 64,
+        "suggested_max_length": -(-whole // 64) * 64,
     }
 
 
@@ -120,9 +136,7 @@ def report_warnings(report: dict[str, Any]) -> Iterator[dict[str, str]]:
         yield warning(
             "rows_dropped",
             f"{sum(report['dropped'].values())} of {rows_read} rows were left out: {told}.",
-            PAIRS
-            if "preference_row" in report["dropped"]
-            else "The data report lists their lines.",
+            hint_of(report["dropped"], "The data report lists their lines."),
         )
     yield from _mixing_warnings(report["mixing"])
     for name in ("validation", "test"):
@@ -183,11 +197,16 @@ def _held_out_warnings(name: str, held: dict[str, Any]) -> Iterator[dict[str, st
                 "Fill the column where it matters.",
             )
     if "group_by" in held and (held["drawn"] < held["wanted"] or held["set_aside"]):
+        divided = (
+            f" {held['set_aside']} rows of a group that was divided are not used at all."
+            if held["set_aside"]
+            else ""
+        )
         yield warning(
             "groups_too_large",
             f"{held['drawn']} {name} rows instead of {held['wanted']}: the rows of one "
-            f"'{held['group_by']['column']}' stay together, and its groups are large. "
-            f"{held['set_aside']} rows of a group that was divided are not used at all.",
+            f"'{held['group_by']['column']}' stay together, and its groups are too large to come "
+            f"closer.{divided}",
             f"Raise data.{name}.fraction, or group by a finer column.",
         )
 

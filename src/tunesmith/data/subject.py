@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunesmith.data.readers import dataset_files
+from tunesmith.data.encodings import codec_name
+from tunesmith.data.readers import dataset_files, left_aside
 from tunesmith.data.resolve import resolve_dataset
 from tunesmith.data.store import Catalog, Version
 from tunesmith.data.store.catalog import is_name
@@ -27,6 +28,8 @@ class Files:
     paths: list[Path]
     wanted: Dataset  # how rows are read
     encoding: str | None = None
+    aside: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """Names in its folders that are not read, and why."""
 
     @property
     def size(self) -> int:
@@ -49,7 +52,10 @@ def find_subject(text: str, wanted: Dataset, encoding: str | None) -> Subject:
 def files_subject(paths: list[Path], wanted: Dataset, encoding: str | None) -> Files:
     """Files and the files of folders; InputError above the limit of one dataset."""
     found = [file for path in paths for file in dataset_files(path)]
-    files = Files(paths[0].name, found, wanted, encoding)
+    if encoding not in (None, "auto"):
+        codec_name(encoding, paths[0])  # an unknown name is one mistake, not one of each file
+    aside = [each for path in paths for each in left_aside(path)]
+    files = Files(paths[0].name, found, wanted, encoding, aside)
     if files.size > MAX_BYTES:
         raise InputError(
             f"The data has {files.size / (1 << 30):.1f} GB; one dataset takes "

@@ -3,14 +3,19 @@
     ids      uint32  all rows one after the other
     targets  uint8   1 where predicting the token counts in the loss
     offsets  int64   row i is ids[offsets[i]:offsets[i + 1]]
+    splits   int64   where the worse answer of a pair begins in its row; 0 in rows that are no pairs
     marks    uint64  digests of the values of columns that a split was asked to look at
+    notes    bytes   of questions: each one's record as JSON, for the rewards of answers
 
 A record is one row of the user's data. It becomes several rows where a template renders its turns
 apart or where a long document is split into windows; `records` says which rows belong together.
+A pair is one row, question and better answer first, then question and worse answer: so whatever
+counts, draws, or groups rows keeps the two together.
 """
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -33,13 +38,58 @@ _COLUMNS = {
     "records": np.int64,
     "sources": np.uint16,
     "digests": np.uint64,
+    "splits": np.int64,
+    "desirable": np.uint8,
+    "margins": np.float32,
 }
+_USUAL = {"splits": 0, "desirable": 1, "margins": 0.0}
 _ABOUT = "table.json"
-_CODES = {np.int64: "q", np.uint16: "H", np.uint64: "Q"}  # of typed arrays: 8 bytes a value
+_CODES = {
+    np.int64: "q",
+    np.uint16: "H",
+    np.uint64: "Q",
+    np.uint8: "B",
+    np.float32: "f",
+}  # of arrays
 
 
 class TableBroken(ValueError):
     """A table on disk is not complete."""
+
+
+@dataclass(frozen=True)
+class Notes:
+    """A text for each row, all behind each other; rows without notes have no offsets."""
+
+    content: npt.NDArray[np.uint8]
+    offsets: Ints
+
+    @classmethod
+    def open(cls, directory: Path, num_rows: int) -> Notes:
+        """Map the notes of a written table; ValueError where they are short."""
+        if not (directory / "notes.npy").is_file():
+            return NO_NOTES
+        offsets = np.load(directory / "notes.npy")
+        if len(offsets) != num_rows + 1:
+            raise ValueError(f"notes.npy has {len(offsets) - 1} entries instead of {num_rows}")
+        return cls(_mapped(directory / "notes.bin", np.dtype(np.uint8), int(offsets[-1])), offsets)
+
+    def of(self, row: int) -> bytes:
+        """The note of one row; empty without."""
+        if not len(self.offsets):
+            return b""
+        return self.content[int(self.offsets[row]) : int(self.offsets[row + 1])].tobytes()
+
+    def take(self, rows: Ints) -> Notes:
+        """Those of some rows."""
+        if not len(self.offsets):
+            return self
+        parts = [self.of(int(row)) for row in rows]
+        content = np.frombuffer(b"".join(parts), np.uint8)
+        return Notes(content, _offsets(np.array([len(part) for part in parts], np.int64)))
+
+
+NO_NOTES = Notes(np.zeros(0, np.uint8), np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -56,7 +106,11 @@ class TokenTable:
     records: Ints  # number of the record in this table, from 0, never falling
     sources: npt.NDArray[np.uint16]
     digests: npt.NDArray[np.uint64]  # equal for equal records
+    splits: Ints  # tokens of the better answer's side, 0 where the row is no pair
+    desirable: npt.NDArray[np.uint8]  # 0 where the answer was found bad
+    margins: npt.NDArray[np.float32]  # by how much the better answer of a pair is better
     marks: dict[str, Marks]  # by column, one for each row; see draws.py
+    notes: Notes  # of questions; empty for other rows
     source_names: list[str]
     about: dict[str, Any]
 
@@ -73,14 +127,29 @@ class TokenTable:
             num_tokens = int(columns["lengths"].sum())
             ids = _mapped(directory / "ids.bin", np.dtype(np.uint32), num_tokens)
             targets = _mapped(directory / "targets.bin", np.dtype(np.uint8), num_tokens)
+            notes = Notes.open(directory, len(columns["lengths"]))
         except (OSError, ValueError, EOFError) as error:
             raise TableBroken(f"{directory}: {error}") from error
         offsets = _offsets(columns["lengths"])
         names = about["sources"]
-        return cls(ids, targets, offsets, **columns, marks=marks, source_names=names, about=about)
+        return cls(
+            ids,
+            targets,
+            offsets,
+            **columns,
+            marks=marks,
+            notes=notes,
+            source_names=names,
+            about=about,
+        )
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    @property
+    def content(self) -> str:
+        """SHA-256 over the tokens and targets of all rows of the written table, in order."""
+        return self.about["content"]
 
     @property
     def num_records(self) -> int:
@@ -95,6 +164,17 @@ class TokenTable:
         """Ids and targets of one row."""
         part = slice(int(self.offsets[index]), int(self.offsets[index + 1]))
         return self.ids[part], self.targets[part]
+
+    def documents(self, index: int) -> list[tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8]]]:
+        """Ids and targets of what is read apart from all else: the row, or both sides of a pair."""
+        ids, targets = self.row(index)
+        at = int(self.splits[index])
+        return [(ids[:at], targets[:at]), (ids[at:], targets[at:])] if at else [(ids, targets)]
+
+    @property
+    def longest_document(self) -> int:
+        """Tokens of the longest text that attention has to span."""
+        return int(np.maximum(self.splits, self.lengths - self.splits).max(initial=0))
 
     def rows_of(self, records: Ints) -> Ints:
         """The rows of some records, record by record."""
@@ -114,6 +194,7 @@ class TokenTable:
             targets=np.concatenate([targets for _, targets in parts] or [np.zeros(0, np.uint8)]),
             offsets=_offsets(columns["lengths"]),
             marks={name: marks[rows] for name, marks in self.marks.items()},
+            notes=self.notes.take(rows),
             **columns,
         )
 
@@ -141,7 +222,11 @@ class RowSink(Protocol):
         ...
 
     def add(
-        self, ids: npt.NDArray[np.uint32], targets: npt.NDArray[np.uint8], **facts: int
+        self,
+        ids: npt.NDArray[np.uint32],
+        targets: npt.NDArray[np.uint8],
+        note: bytes = b"",
+        **facts: float,
     ) -> None:
         """One row; `facts` are what its tokens do not tell."""
         ...
@@ -162,6 +247,8 @@ class TableWriter:
         self._marked = tuple(columns)
         self._marks = array("Q")
         self._marks_of_line: dict[int, tuple[int, ...]] = {}
+        self._notes = list[bytes]()
+        self._content = hashlib.sha256()
 
     def __enter__(self) -> TableWriter:
         self._ids: BinaryIO = (self._directory / "ids.bin").open("wb")
@@ -183,16 +270,33 @@ class TableWriter:
             self._marks_of_line = {line: marks_of(row, self._marked) for line, row in rows}
 
     def add(
-        self, ids: npt.NDArray[np.uint32], targets: npt.NDArray[np.uint8], **facts: int
+        self,
+        ids: npt.NDArray[np.uint32],
+        targets: npt.NDArray[np.uint8],
+        note: bytes = b"",
+        **facts: float,
     ) -> None:
         """Append one row; `facts` are the columns that its tokens do not tell."""
-        self._ids.write(ids.tobytes())
-        self._targets.write(targets.tobytes())
-        known = {"lengths": len(ids), "label_counts": int(targets.sum()), **facts}
+        tokens, learned = ids.tobytes(), targets.tobytes()
+        self._ids.write(tokens)
+        self._targets.write(learned)
+        self._content.update(len(ids).to_bytes(8, "little") + tokens + learned)
+        known: dict[str, Any] = {
+            **_USUAL,
+            "lengths": len(ids),
+            "label_counts": int(targets.sum()),
+            **facts,
+        }
+        if known["splits"] or not known["desirable"]:
+            judged = (known["splits"], known["desirable"], known["margins"])
+            self._content.update(repr(judged).encode())
+        if note:
+            self._notes.append(note)
+            self._content.update(note)
         for name, column in self._columns.items():
             column.append(known[name])
         if self._marked:
-            self._marks.extend(self._marks_of_line[facts["lines"]])
+            self._marks.extend(self._marks_of_line[int(facts["lines"])])
 
     def finish(self, about: dict[str, Any]) -> None:
         """Write the small arrays; a table without them does not open."""
@@ -201,5 +305,9 @@ class TableWriter:
         marks, every = np.array(self._marks, np.uint64), len(self._marked)
         for number in range(every):
             np.save(self._directory / f"marks-{number}.npy", marks[number::every])
-        about = {**about, "columns": self._marked}
+        if self._notes:  # every row has one, or none has
+            (self._directory / "notes.bin").write_bytes(b"".join(self._notes))
+            sizes = np.array([len(note) for note in self._notes], np.int64)
+            np.save(self._directory / "notes.npy", _offsets(sizes))
+        about = {**about, "columns": self._marked, "content": self._content.hexdigest()}
         (self._directory / _ABOUT).write_bytes(orjson.dumps(about))

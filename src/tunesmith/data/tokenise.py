@@ -14,9 +14,10 @@ import numpy as np
 
 from tunesmith.data.encoder import Encoded, Encoder
 from tunesmith.data.formats import SAMPLE_ROWS, Layout, find_layout
-from tunesmith.data.pool import in_order, num_processes
-from tunesmith.data.readers import OnProblem, Row, Rows, read_rows
+from tunesmith.data.pool import in_order, num_processes, one_ahead
+from tunesmith.data.readers import NOTICES, OnProblem, Row, Rows, read_rows
 from tunesmith.data.renderer import EncodedRow, Renderer
+from tunesmith.data.sides import View
 from tunesmith.data.table import RowSink
 from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError
@@ -43,11 +44,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Fit:
-    """What happens to long rows: `windows` splits documents, the others are the recipe's words."""
+    """How rows are read, and what happens to long ones: the recipe's word, or windows for texts."""
 
     limit: int  # tokens
     overlong: Literal["truncate", "drop", "error", "windows"]
     context: int | None = None  # what the model has positions for
+    view: View = "answers"
 
 
 class Tokeniser:
@@ -88,10 +90,10 @@ class Tokeniser:
         rows, layout = _begin(source, skip)
         room = self._room(source)
         tally.format, tally.why = layout.format, layout.why
-        encoder = Encoder(self._renderer, layout, self._fit.overlong == "windows")
+        encoder = Encoder(self._renderer, layout, self._fit.view)
         waiting: deque[list[tuple[int, Row]]] = deque()
         batches = _remembered(_batches(islice(rows, room)), waiting)
-        for encoded in in_order(encoder, batches, processes=_processes(source.file)):
+        for encoded in _encoded(encoder, batches, source.file):
             self._writer.announce(waiting.popleft())
             self._take(number, encoded, tally)
             self._rows_read[source.dataset] += encoded.rows_read
@@ -120,7 +122,7 @@ class Tokeniser:
             self._record(number, line, rows, tally)
 
     def _record(self, number: int, line: int, rows: list[EncodedRow], tally: Tally) -> None:
-        longest = max(len(row.ids) for row in rows)
+        longest = max(row.longest for row in rows)
         is_overlong = longest > self._fit.limit and self._fit.overlong != "windows"
         if is_overlong and self._fit.overlong == "drop":
             tally.drop("overlong", line, f"{longest} tokens")
@@ -128,7 +130,14 @@ class Tokeniser:
         if is_overlong and self._fit.overlong == "error":
             tally.truncated.add(line)  # the whole file is read first, to name all of them
             return
-        fitted = [part for row in rows for part in self._fitted(row) if part.targets.any()]
+        parts = [part for row in rows for part in self._fitted(row)]
+        asks = self._fit.view == "prompts"  # what is learned there is not written yet
+        fitted = parts if asks else [part for part in parts if _teaches(part)]
+        if len(fitted) < len(rows) and self._fit.view == "judged":
+            fitted = []  # one half of a pair says nothing about the other
+        if any(_is_same_twice(part) for part in fitted):
+            tally.drop("answers_equal_after_truncation" if is_overlong else "answers_equal", line)
+            return
         if not fitted:
             reason = "no_trainable_tokens"
             tally.drop(f"{reason}_after_truncation" if is_overlong else reason, line)
@@ -138,38 +147,70 @@ class Tokeniser:
         self._write(number, line, rows, fitted)
         tally.rows_kept += 1
         tally.training_rows += len(fitted)
-        if len(fitted) > 1:
+        if len(fitted) > 1 and self._fit.view in ("answers", "documents"):
             (tally.windows if self._fit.overlong == "windows" else tally.turns_apart).add(line)
 
     def _fitted(self, row: EncodedRow) -> Iterator[EncodedRow]:
         """The beginning of a row, or all windows of a document."""
         limit = self._fit.limit
-        if len(row.ids) <= limit:
+        if row.longest <= limit:
             yield row
+            return
+        if row.split:
+            yield _cut_pair(row, limit)
             return
         starts = range(0, len(row.ids), limit) if self._fit.overlong == "windows" else (0,)
         for start in starts:
             targets = row.targets[start : start + limit].copy()
             targets[0] = 0  # nothing comes before it in this row
-            yield EncodedRow(row.ids[start : start + limit], targets)
+            part = row.ids[start : start + limit]
+            yield EncodedRow(part, targets, desirable=row.desirable)
 
     def _write(
         self, number: int, line: int, rows: Sequence[EncodedRow], fitted: Sequence[EncodedRow]
     ) -> None:
-        full = [len(row.ids) for row in rows]
+        full = [row.longest for row in rows]
         lengths = full if len(full) == len(fitted) else [len(part.ids) for part in fitted]
         digest = _digest(rows) if self._writer.keeps_digests else 0
         for part, full_length in zip(fitted, lengths, strict=True):
             self._writer.add(
                 part.ids,
                 part.targets,
+                note=part.note,
                 full_lengths=full_length,
                 lines=line,
                 records=self._num_records,
                 sources=number,
                 digests=digest,
+                splits=part.split,
+                desirable=int(part.desirable),
+                margins=part.margin,
             )
         self._num_records += 1
+
+
+def _cut_pair(row: EncodedRow, limit: int) -> EncodedRow:
+    """The beginning of each side of a pair."""
+    sides = [(ids[:limit], targets[:limit]) for ids, targets in row.documents()]
+    return EncodedRow(
+        np.concatenate([ids for ids, _ in sides]),
+        np.concatenate([targets for _, targets in sides]),
+        split=len(sides[0][0]),
+        margin=row.margin,
+    )
+
+
+def _teaches(row: EncodedRow) -> bool:
+    """Whether there is something to learn, on both sides of a pair."""
+    return all(targets.any() for _, targets in row.documents())
+
+
+def _is_same_twice(row: EncodedRow) -> bool:
+    """A pair whose two sides are one text: neither is better."""
+    if not row.split:
+        return False
+    (chosen, _), (rejected, _) = row.documents()
+    return np.array_equal(chosen, rejected)
 
 
 def longer_rows_need(limit: int, context: int | None) -> str:
@@ -191,8 +232,9 @@ def _counting(tally: Tally) -> OnProblem:
     """Counts a line that holds no row as one that was read and dropped."""
 
     def count(line: int, problem: DataError) -> None:
-        tally.rows_read += 1
-        tally.drop(problem.code, line)
+        if problem.code not in NOTICES:
+            tally.rows_read += 1
+            tally.drop(problem.code, line)
 
     return count
 
@@ -205,6 +247,7 @@ def _begin(source: Source, on_problem: OnProblem | None) -> tuple[Rows, Layout]:
             f"{source.name} holds no row that can be read.",
             hint="`tunesmith data check` says what is wrong with its lines.",
             code="no_rows",
+            name=source.name,
         )
     layout = find_layout([row for _, row in first], source.wanted, source.name)
     return chain(first, rows), layout
@@ -224,9 +267,13 @@ def _remembered(
         yield batch
 
 
-def _processes(file: Path) -> int:
-    """One for a small file: to start others takes longer than to read it."""
-    return num_processes() if file.stat().st_size >= _LARGE else 1
+def _encoded(
+    encoder: Encoder, batches: Iterator[list[tuple[int, Row]]], file: Path
+) -> Iterator[Encoded]:
+    """A large file in processes; for a small one it takes longer to start them than to read it."""
+    if file.stat().st_size >= _LARGE and num_processes() > 1:
+        return in_order(encoder, batches, processes=num_processes())
+    return one_ahead(encoder, batches)
 
 
 def _digest(rows: Sequence[EncodedRow]) -> int:
@@ -236,6 +283,10 @@ def _digest(rows: Sequence[EncodedRow]) -> int:
         hashed.update(np.int64(len(row.ids)).tobytes())
         hashed.update(row.ids.tobytes())
         hashed.update(row.targets.tobytes())
+        if row.note:
+            hashed.update(row.note)
+        if not row.desirable or row.margin:
+            hashed.update(repr((row.desirable, row.margin)).encode())
     return int.from_bytes(hashed.digest(), "little")
 
 
@@ -247,5 +298,7 @@ def _overlong(tally: Tally, fit: Fit) -> DataError:
         hint=f"{longer_rows_need(fit.limit, fit.context)}, or set data.overlong to truncate or "
         "drop.",
         code="overlong_rows",
+        rows=tally.truncated.count,
+        limit=fit.limit,
         lines=tally.truncated.lines,
     )

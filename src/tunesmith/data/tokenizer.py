@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
 TEMPLATE_FILE = "chat_template.jinja"
+_CONTEXT = ("max_position_embeddings", "n_positions", "seq_length", "max_seq_len")
+_NO_LIMIT = 1 << 30
 SPECIAL_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
@@ -32,6 +34,7 @@ class TextTokenizer:
         self.config = config
         self.chat_template = chat_template
         self.fingerprint = hashlib.sha256(raw).hexdigest()
+        self.context: int | None = None  # tokens that the model takes, where its folder says it
 
     @classmethod
     def load(cls, directory: Path) -> TextTokenizer:
@@ -43,7 +46,9 @@ class TextTokenizer:
                 hint="Use a model folder with a fast tokenizer, or convert its tokenizer first.",
             )
         config = _read_config(directory)
-        return cls(file.read_bytes(), config, _read_template(directory, config))
+        tokenizer = cls(file.read_bytes(), config, _read_template(directory, config))
+        tokenizer.context = _read_context(directory, config)
+        return tokenizer
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs; the vocabulary is parsed there again."""
@@ -159,6 +164,21 @@ def _read_config(directory: Path) -> dict[str, Any]:
             except orjson.JSONDecodeError as error:
                 raise ModelError(f"{file} is not valid JSON: {error}") from error
     return config
+
+
+def _read_context(directory: Path, tokenizer_config: dict[str, Any]) -> int | None:
+    """What config.json says, else the tokenizer, whose 1e30 stands for not knowing."""
+    file = directory / "config.json"
+    values: list[Any] = []
+    if file.is_file():
+        try:
+            config: dict[str, Any] = orjson.loads(file.read_bytes())
+        except orjson.JSONDecodeError as error:
+            raise ModelError(f"{file} is not valid JSON: {error}") from error
+        text = config.get("text_config") or config
+        values = [text.get(name) for name in _CONTEXT]
+    values.append(tokenizer_config.get("model_max_length"))
+    return next((v for v in values if isinstance(v, int) and 0 < v < _NO_LIMIT), None)
 
 
 def _read_template(directory: Path, config: dict[str, Any]) -> str | None:

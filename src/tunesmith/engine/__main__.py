@@ -26,10 +26,23 @@ def _train(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="tunesmith.engine train")
     parser.add_argument("run", type=Path, help="run directory with a recipe.yaml")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument("--attempt", type=int, help="number of this start; counted when not given")
+    parser.add_argument("--ranks", type=int, default=1, help="processes that train together")
     options = parser.parse_args(arguments)
-    from tunesmith.engine.session import main
 
-    return main(options.run, options.resume)
+    def train() -> int:
+        from tunesmith.runs.last_word import leaves_last_word
+
+        with leaves_last_word(options.run, options.attempt):
+            from tunesmith.engine.session import main
+
+            return main(options.run, options.resume, options.attempt)
+
+    if options.ranks == 1:
+        return train()
+    from tunesmith.engine.group import train_together
+
+    return train_together(options.ranks, lambda: _in_words(train))
 
 
 def _standby(_: list[str]) -> int:
@@ -41,6 +54,12 @@ def _standby(_: list[str]) -> int:
     importlib.import_module("tunesmith.engine.session")
     order = await_order()
     return 0 if order is None else run(order)
+
+
+def _nursery(_: list[str]) -> int:
+    from tunesmith.engine.nursery import main
+
+    return main(run)
 
 
 def _plan(arguments: list[str]) -> int:
@@ -73,6 +92,18 @@ def _score(arguments: list[str]) -> int:
     return main(arguments)
 
 
+def _embed(arguments: list[str]) -> int:
+    from tunesmith.engine.embed import main
+
+    return main(arguments)
+
+
+def _export(arguments: list[str]) -> int:
+    from tunesmith.engine.exporting.command import main
+
+    return main(arguments)
+
+
 def _tokenizer(arguments: list[str]) -> int:
     from tunesmith.engine.tokenizer_files import main
 
@@ -82,11 +113,14 @@ def _tokenizer(arguments: list[str]) -> int:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "standby": _standby,
+    "nursery": _nursery,
     "plan": _plan,
     "doctor": _doctor,
     "chat": _chat,
     "answer": _answer,
     "score": _score,
+    "embed": _embed,
+    "export": _export,
     "tokenizer": _tokenizer,
 }
 
@@ -96,8 +130,12 @@ def run(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in COMMANDS:
         sys.stderr.write(f"usage: python -m tunesmith.engine {{{'|'.join(COMMANDS)}}} ...\n")
         return 2
+    return _in_words(lambda: COMMANDS[arguments[0]](arguments[1:]))
+
+
+def _in_words(command: Callable[[], int]) -> int:
     try:
-        return COMMANDS[arguments[0]](arguments[1:])
+        return command()
     except TunesmithError as error:
         if os.environ.get("TUNESMITH_DEBUG"):
             traceback.print_exc()

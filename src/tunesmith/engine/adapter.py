@@ -1,79 +1,165 @@
-"""Which weights are trained: all of them, or low-rank adapters through PEFT.
+"""Which weights are trained: all of them, some layers, or low-rank adapters through PEFT.
 
 Read `apply_adapter` first.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from tunesmith.engine.methods.expand import expand
+from tunesmith.engine.methods.freeze import freeze_all_but, is_called
+from tunesmith.engine.methods.oft import new_oft, oft_layers, turned
+from tunesmith.engine.methods.pissa import keep_start
+from tunesmith.engine.methods.prompts import new_prompts
+from tunesmith.engine.methods.put_on import known_notices, put_on
+from tunesmith.engine.methods.vocabulary import (
+    all_trained_rows,
+    look_up_in_tables,
+    refuse_trained_tokens,
+    token_rows,
+)
 from tunesmith.engine.model_sources import resolve_adapter
 from tunesmith.errors import ModelError, RecipeError
+from tunesmith.recipe.adapters import Adapter, Expand, Freeze, Full, Lora, Oft, names_in, patterns
+from tunesmith.recipe.prompts import Prompt, PTuning
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-    from tunesmith.recipe import Full, Lora
-
 ALL_LINEAR = "all-linear"
-
-
-@contextmanager
-def known_notices() -> Generator[None]:
-    """Hide peft's notices about an old name in transformers and about ranks of fused experts."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
-        warnings.filterwarnings("ignore", ".*(rank|alpha)_pattern keys did not", RuntimeWarning)
-        yield
 
 
 def apply_adapter(
     model: PreTrainedModel,
-    adapter: Full | Lora,
+    adapter: Adapter,
     *,
     seed: int,
     base_dir: Path | None = None,
+    new_ids: Sequence[int] = (),
     on_warning: Callable[[str, str, str], None] | None = None,
 ) -> PreTrainedModel | PeftModel:
-    """Make trainable what the recipe says; new adapters start from `seed` on any device alike."""
-    if adapter.kind == "full":
+    """Make trainable what the recipe says; new adapters start from `seed` on any device alike.
+
+    `new_ids` are tokens that the tables of the model have just got rows for.
+    """
+    if isinstance(adapter, Full):
         model.requires_grad_(True)
         return model
-    if adapter.continue_from is not None:
+    if isinstance(adapter, Freeze):
+        freeze_all_but(model, adapter)
+        return model
+    if isinstance(adapter, Expand):
+        expand(model, adapter)
+        return model
+    if isinstance(adapter, Prompt | PTuning):
+        with known_notices():
+            return new_prompts(model, adapter, seed)
+    if isinstance(adapter, Oft):
+        with known_notices():
+            tuned = new_oft(model, adapter, target_names(model, adapter.targets))
+        _check_precision(tuned)
+    elif adapter.continue_from is not None:
         folder = resolve_adapter(adapter.continue_from, base_dir=base_dir)
         tuned = _continue(model, adapter, folder, on_warning)
     else:
-        tuned = _new_lora(model, adapter, seed)
+        tuned = _new_lora(model, adapter, seed, new_ids)
     _refuse_adapted_head(tuned)
     return tuned
 
 
-def _new_lora(model: PreTrainedModel, adapter: Lora, seed: int) -> PeftModel:
+def _new_lora(
+    model: PreTrainedModel, adapter: Lora, seed: int, new_ids: Sequence[int]
+) -> PeftModel:
     from peft import LoraConfig, TaskType, get_peft_model
 
     targets = target_names(model, adapter.targets)
+    whole = names_in(adapter.modules_to_save)
+    _refuse_unknown(model, whole, "adapter.modules_to_save")
+    _refuse_tied(model, whole)
+    ranks, alphas = patterns(adapter.rank_pattern), patterns(adapter.alpha_pattern)
+    _refuse_unknown(model, [*ranks, *alphas], "adapter.rank_pattern")
     config = LoraConfig(
-        task_type=TaskType.CAUSAL_LM,
+        # PEFT trains and saves the score of a reward model whole, beside the adapters.
+        task_type=TaskType.SEQ_CLS if hasattr(model, "score") else TaskType.CAUSAL_LM,
         r=adapter.rank,
         lora_alpha=adapter.alpha,
         lora_dropout=adapter.dropout,
         target_modules=targets,
         fan_in_fan_out=_stores_transposed(model, targets),
         bias="none",
+        use_rslora=adapter.rslora,
+        use_dora=adapter.dora,
+        init_lora_weights=_start(adapter),
+        rank_pattern=ranks,
+        alpha_pattern=alphas,
+        modules_to_save=whole or None,
+        trainable_token_indices=token_rows(model, new_ids),
     )
     with torch.random.fork_rng(devices=[]), known_notices():
         torch.manual_seed(seed)  # adapters are drawn on the CPU, then moved
         tuned: Any = get_peft_model(model, config)
     _check_precision(tuned)
+    look_up_in_tables(tuned)
+    if adapter.init == "pissa":
+        keep_start(tuned)
     return tuned
+
+
+def parts_to_save(adapter: Adapter, *, base_dir: Path | None = None) -> list[str]:
+    """Names of the parts that are trained whole beside adapters, old or new."""
+    if not isinstance(adapter, Lora):
+        return []
+    if adapter.continue_from is None:
+        return names_in(adapter.modules_to_save)
+    from peft import PeftConfig
+
+    folder = resolve_adapter(adapter.continue_from, base_dir=base_dir)
+    return list(getattr(PeftConfig.from_pretrained(str(folder)), "modules_to_save", None) or [])
+
+
+def _start(adapter: Lora) -> Any:
+    """PEFT's name for how adapters begin."""
+    if adapter.init == "pissa" and adapter.pissa_iterations:
+        return f"pissa_niter_{adapter.pissa_iterations}"
+    return {"zero": True, "gaussian": "gaussian", "pissa": "pissa"}[adapter.init]
+
+
+def _refuse_unknown(model: nn.Module, names: list[str], field: str) -> None:
+    existing = [name for name, _ in model.named_modules() if name]
+    for wanted in names:
+        if not any(is_called(name, wanted) for name in existing):
+            raise RecipeError(
+                f"{field}: the model has no part named {wanted}.",
+                hint="It has: " + ", ".join(sorted({n.rsplit(".", 1)[-1] for n in existing})) + ".",
+                code="unknown_module",
+                field=field,
+                unknown=wanted,
+                existing=sorted({name.rsplit(".", 1)[-1] for name in existing}),
+            )
+
+
+def _refuse_tied(model: Any, names: list[str]) -> None:
+    """A copy of one of two tied matrices would tear them apart."""
+    tied = [model.get_input_embeddings(), model.get_output_embeddings()]
+    if not _text_config(model).tie_word_embeddings or tied[1] is None:
+        return
+    for name, part in model.named_modules():
+        if any(part is each for each in tied) and any(is_called(name, one) for one in names):
+            raise RecipeError(
+                f"adapter.modules_to_save: {name} shares its weight with the other end of this "
+                "model, so it cannot be trained apart from it.",
+                hint=f"Leave {name} out, or train it with adapter.kind: freeze and "
+                f"adapter.extra_modules: [{name}].",
+                code="tied_module_to_save",
+                module=name,
+            )
 
 
 def _continue(
@@ -82,8 +168,9 @@ def _continue(
     folder: Path,
     on_warning: Callable[[str, str, str], None] | None,
 ) -> PeftModel:
-    from peft import LoraConfig, PeftModel
+    from peft import LoraConfig
 
+    refuse_trained_tokens(folder)
     config = LoraConfig.from_pretrained(str(folder))
     if not isinstance(config, LoraConfig):
         raise ModelError(
@@ -102,22 +189,14 @@ def _continue(
                 f"Write `{name}: {stored}` under `adapter:`, or leave out continue_from.",
             )
     config.lora_dropout = adapter.dropout
-    try:
-        with known_notices():
-            tuned = PeftModel.from_pretrained(model, str(folder), is_trainable=True, config=config)
-    except (ValueError, RuntimeError) as error:
-        raise ModelError(
-            f"The adapter in {folder} does not fit the base model: {str(error).splitlines()[0]}",
-            hint="Continue it on the base model that it was trained on "
-            f"({config.base_model_name_or_path}).",
-        ) from error
+    tuned = put_on(model, folder, is_trainable=True, config=config)
     _check_precision(tuned)
     return tuned
 
 
-def decided_adapter(model: Any, adapter: Full | Lora) -> Full | Lora:
+def decided_adapter(model: Any, adapter: Adapter) -> Adapter:
     """The settings as they are: an adapter that is gone on with keeps its own."""
-    if adapter.kind == "full" or adapter.continue_from is None:
+    if not isinstance(adapter, Lora) or adapter.continue_from is None:
         return adapter
     used = model.peft_config[model.active_adapter]
     targets = used.target_modules
@@ -126,6 +205,12 @@ def decided_adapter(model: Any, adapter: Full | Lora) -> Full | Lora:
             "rank": used.r,
             "alpha": used.lora_alpha,
             "targets": targets if isinstance(targets, str) else sorted(targets),
+            "rslora": used.use_rslora,
+            "dora": used.use_dora,
+            "init": "zero",
+            "modules_to_save": sorted(used.modules_to_save or []),
+            "rank_pattern": [f"{name}={rank}" for name, rank in used.rank_pattern.items()],
+            "alpha_pattern": [f"{name}={round(a)}" for name, a in used.alpha_pattern.items()],
         }
     )
 
@@ -166,12 +251,14 @@ def _refuse_tied_head(model: nn.Module, wanted: list[str]) -> None:
             "adapter on it could not be merged.",
             hint=f"Leave {head} out, or train all weights (adapter.kind: full).",
             code="tied_target_module",
+            module=head,
         )
 
 
 def _refuse_adapted_head(tuned: Any) -> None:
     """The chunked loss reads the head's own weight, so an adapter there would never be trained."""
-    if hasattr(tuned.get_output_embeddings(), "lora_A"):
+    head = tuned.get_output_embeddings()
+    if hasattr(head, "lora_A") or hasattr(head, "oft_R"):
         raise RecipeError(
             f"The head of the model ({_head_name(tuned)}) takes no adapter.",
             hint=f"Leave it out of adapter.targets; `{ALL_LINEAR}` takes all layers but the head.",
@@ -191,6 +278,8 @@ def _linear_layers(model: nn.Module) -> list[str]:
 
 def _head_name(model: nn.Module) -> str | None:
     head = getattr(model, "get_output_embeddings", lambda: None)()
+    if head is None:  # that of a reward model
+        head = getattr(model, "score", None)
     return next((name for name, part in model.named_modules() if part is head), None)
 
 
@@ -206,7 +295,13 @@ def _stores_transposed(model: nn.Module, targets: list[str]) -> bool:
 
 def _check_precision(model: nn.Module) -> None:
     """Adapters stay in float32 over a bfloat16 base: small updates would be rounded away."""
-    assert all(part.dtype == torch.float32 for part in model.parameters() if part.requires_grad)
+    adapters = (p for name, p in model.named_parameters() if _is_of_adapter(name))
+    assert all(part.dtype == torch.float32 for part in adapters if part.requires_grad)
+
+
+def _is_of_adapter(name: str) -> bool:
+    """True for a weight of LoRA or OFT, by its name in the model."""
+    return ".lora_" in name or ".oft_R." in name
 
 
 def trainable_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
@@ -239,7 +334,18 @@ def merged_state(model: PeftModel) -> dict[str, torch.Tensor]:
 
     The sum is built in float64, so that each weight is rounded once, to its own number format.
     """
+    return {name: exact.to(stored.dtype) for name, stored, exact in exact_weights(model)}
+
+
+@torch.no_grad()
+def exact_weights(model: PeftModel) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+    """Name (as in the base model), weight, and the weight with the adapters added, unrounded.
+
+    One by one, so that a large model needs room for one sum only.
+    """
     base: Any = model.get_base_model()
+    for rows in all_trained_rows(base):
+        rows.publish()
     # Adapters on the experts of a mixture wrap a parameter of any name, one inside the other.
     adapted = {
         f"{_plain_name(name)}.{getattr(layer, 'parameter_name', 'weight')}": (layer, adapter)
@@ -247,17 +353,27 @@ def merged_state(model: PeftModel) -> dict[str, torch.Tensor]:
         for adapter in layer.active_adapters
         if adapter in layer.r
     }
-    state: dict[str, torch.Tensor] = {}
+    rotated = {
+        f"{_plain_name(name)}.weight": (layer, adapter)
+        for name, layer in oft_layers(base)
+        for adapter in layer.active_adapters
+    }
     for name, value in base.state_dict().items():
-        if ".lora_" in name:
+        if _is_of_adapter(name) or ".original_module." in name or ".trainable_tokens_" in name:
             continue
         plain = _plain_name(name)
-        state[plain] = value
+        exact = value
         if plain in adapted:
-            delta = _exact_delta(*adapted.pop(plain))
-            state[plain] = (value.to(delta.dtype) + delta).to(value.dtype)
-    assert not adapted, f"adapters without a weight: {sorted(adapted)}"
-    return state
+            layer, adapter = adapted.pop(plain)
+            delta = _exact_delta(layer, adapter)
+            exact = value.to(delta.dtype) + delta
+            if adapter in layer.lora_magnitude_vector:
+                exact = _of_length(exact, layer, adapter)
+        elif plain in rotated:
+            exact = turned(*rotated.pop(plain), value)
+        yield plain, value, exact
+    left = sorted([*adapted, *rotated])
+    assert not left, f"adapters without a weight: {left}"
 
 
 def _exact_delta(layer: Any, adapter: str) -> torch.Tensor:
@@ -275,6 +391,15 @@ def _exact_delta(layer: Any, adapter: str) -> torch.Tensor:
             factor.data = data  # the very memory that the optimizer knows
 
 
+def _of_length(weight: torch.Tensor, layer: Any, adapter: str) -> torch.Tensor:
+    """DoRA: a weight whose rows have the lengths that were learned (columns in GPT-2's layers)."""
+    inputs = 0 if getattr(layer, "fan_in_fan_out", False) else 1
+    lengths = layer.lora_magnitude_vector[adapter].weight.to(weight.dtype)
+    factor = lengths / torch.linalg.vector_norm(weight, dim=inputs)
+    return weight * factor.unsqueeze(inputs)
+
+
 def _plain_name(name: str) -> str:
     """A name in the model with adapters -> the name that the base model has for it."""
-    return name.replace(".base_layer", "")
+    name = name.replace(".token_adapter", "").replace(".base_layer", "")
+    return name.replace(".modules_to_save.default", "")

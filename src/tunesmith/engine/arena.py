@@ -8,6 +8,7 @@ without a copy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,7 @@ class FlatGroup:
         self.flat = torch.empty(size, dtype=torch.float32, device=first.device)
         self.grad = torch.zeros_like(self.flat)
         self.flat.grad = self.grad
+        self._views: list[tuple[str, Tensor]] | None = None
         self._image = self.flat
         if first.dtype != torch.float32:
             self._image = torch.empty(size, dtype=first.dtype, device=first.device)
@@ -63,6 +65,18 @@ class FlatGroup:
                 _sum_gradients_into(parameter, gradient)
             start = end
         self.publish()
+
+    def views(self) -> list[tuple[str, Tensor]]:
+        """Each value by itself, in its shape, with its gradient: for rules that look at shapes."""
+        if self._views is None:
+            self._views, start = [], 0
+            for name, shape in self.entries:
+                end = start + math.prod(shape)
+                view = self.flat[start:end].view(shape).detach()
+                view.grad = self.grad[start:end].view(shape)
+                self._views.append((name, view))
+                start = end
+        return self._views
 
     @property
     def is_rounded(self) -> bool:

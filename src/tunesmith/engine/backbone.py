@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,17 +11,23 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from tunesmith.engine.attention import Documents
+from tunesmith.engine.dropout import DropoutKeys
 from tunesmith.engine.fused import FusedDecoder, why_not_fused
+from tunesmith.engine.methods.prompts import PromptDecoder, has_vectors
+from tunesmith.engine.methods.vocabulary import TrainedRows, all_trained_rows
 
 
 class ModuleDecoder:
     """A transformers decoder on the flat layout."""
 
-    def __init__(self, decoder: Any) -> None:
+    def __init__(self, decoder: Any, rows: Sequence[TrainedRows] = ()) -> None:
         self._decoder = decoder
+        self._rows = rows
 
     def refresh(self) -> None:
-        """Nothing is kept beside the modules."""
+        """Call after an optimizer step: tables have the rows that are trained."""
+        for rows in self._rows:
+            rows.publish()
 
     def __call__(self, ids_T: Tensor, positions_T: Tensor, documents: Documents) -> Tensor:
         """Hidden states [T, D] behind the final norm."""
@@ -37,15 +44,25 @@ class ModuleDecoder:
 class SeparateDecoder(ModuleDecoder):
     """The same, one document at a time, for attention functions that know no documents."""
 
+    def __init__(
+        self,
+        decoder: Any,
+        rows: Sequence[TrainedRows] = (),
+        keys: DropoutKeys | None = None,
+    ) -> None:
+        super().__init__(decoder, rows)
+        self._keys = keys or DropoutKeys(0)
+
     def __call__(self, ids_T: Tensor, positions_T: Tensor, documents: Documents) -> Tensor:
         """Hidden states [T, D] behind the final norm."""
         parts: list[Tensor] = []
         for start, end in documents.spans():
-            output = self._decoder(
-                input_ids=ids_T[None, start:end],
-                position_ids=positions_T[None, start:end],
-                use_cache=False,
-            )
+            with self._keys.within(slice(start, end)):
+                output = self._decoder(
+                    input_ids=ids_T[None, start:end],
+                    position_ids=positions_T[None, start:end],
+                    use_cache=False,
+                )
             parts.append(output.last_hidden_state[0])
         return torch.cat(parts)
 
@@ -57,23 +74,30 @@ def decoder_of(model: Any) -> Any:
 
 
 def build_backbone(
-    model: Any, *, attention: str, checkpointing: bool = False
-) -> FusedDecoder | ModuleDecoder:
+    model: Any,
+    *,
+    attention: str,
+    checkpointing: bool = False,
+    keys: DropoutKeys | None = None,
+) -> FusedDecoder | ModuleDecoder | PromptDecoder:
     """Choose the fastest exact way through a model; the arena must exist before.
 
     `attention` is the recipe's: `auto` and `flat` take flat attention, others the model's own
-    function.
+    function. `keys` are those of the dropout in the model.
     """
     decoder = decoder_of(model)
     is_flat = attention in ("auto", "flat")
+    rows = all_trained_rows(model)
     if is_flat and why_not_fused(model, decoder) is None:
-        return FusedDecoder(decoder, checkpointing=checkpointing)
+        return FusedDecoder(decoder, rows, checkpointing=checkpointing)
     if checkpointing:
-        checkpoint_layers(decoder)
-    return ModuleDecoder(decoder) if is_flat else SeparateDecoder(decoder)
+        checkpoint_layers(decoder, keys or DropoutKeys(0))
+    if has_vectors(model):
+        return PromptDecoder(model, decoder, is_flat=is_flat)
+    return ModuleDecoder(decoder, rows) if is_flat else SeparateDecoder(decoder, rows, keys)
 
 
-def checkpoint_layers(decoder: Any) -> None:
+def checkpoint_layers(decoder: Any, keys: DropoutKeys) -> None:
     """Let every layer keep nothing but its input for backward, and run again there.
 
     transformers has a switch for this, which does nothing in eval mode; training mode would bring
@@ -83,6 +107,15 @@ def checkpoint_layers(decoder: Any) -> None:
 
     for layer in decoder.modules():
         if isinstance(layer, GradientCheckpointingLayer):
-            layer.forward = partial(
-                checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False
-            )
+            layer.forward = partial(_checkpointed, layer.forward, keys)
+
+
+def _checkpointed(forward: Any, keys: DropoutKeys, *inputs: Any, **named: Any) -> Any:
+    """Run a layer without keeping anything; its second run meets the same tokens as the first."""
+    span = keys.span
+
+    def run(*inputs: Any, **named: Any) -> Any:
+        with keys.within(span):
+            return forward(*inputs, **named)
+
+    return checkpoint(run, *inputs, use_reentrant=False, preserve_rng_state=False, **named)

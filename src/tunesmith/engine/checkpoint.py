@@ -1,6 +1,7 @@
 """Save and restore the state of a training, so that resuming gives the same run as never stopping.
 
     checkpoints/step-000100/
+      prompt_encoder.safetensors  what learns, where vectors in front of the text come from it
       adapter/ or model/     the weights, in the layout that PEFT or transformers loads
       optimizer.safetensors  Adam's moments, flat; exact weights where the model's are rounded
       state.json             step, best evaluation, counters
@@ -24,6 +25,9 @@ from torch import Tensor, nn
 
 from tunesmith.engine.arena import Arena
 from tunesmith.engine.faults import Faults
+from tunesmith.engine.methods.pissa import from_ordinary
+from tunesmith.engine.optimizer import Optimizers
+from tunesmith.engine.weights import PROMPT_ENCODER
 from tunesmith.errors import RunDirError, RunFailed
 from tunesmith.runs import CheckpointBroken, CheckpointDir, RunDir, checkpoints, verify_manifest
 from tunesmith.runs.files import storage_errors
@@ -36,7 +40,8 @@ class LoopState:
 
     step: int = 0
     best_step: int | None = None
-    best_loss: float | None = None
+    best_loss: float | None = None  # of the best step
+    best_value: float | None = None  # of what is watched there; lower is better
     evaluations_without_gain: int = 0
     tokens: int = 0
     seconds: float = 0.0
@@ -55,7 +60,7 @@ def save_checkpoint(
     run: RunDir,
     state: LoopState,
     arena: Arena,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizers,
     write_weights: WriteWeights,
     faults: Faults,
 ) -> Path:
@@ -74,7 +79,7 @@ def _write_files(
     path: Path,
     state: LoopState,
     arena: Arena,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizers,
     write_weights: WriteWeights,
     faults: Faults,
 ) -> None:
@@ -91,19 +96,21 @@ def _write_files(
     faults.at("checkpoint-manifest", state.step)
 
 
-def _optimizer_tensors(arena: Arena, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _optimizer_tensors(arena: Arena, optimizer: Optimizers) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
+    for number, group in enumerate(optimizer.param_groups):
+        alone = len(group["params"]) == 1
+        for place, parameter in enumerate(group["params"]):
+            key = f"{number}" if alone else f"{number}.{place}"
+            for name, value in optimizer.state_of(number, parameter).items():
+                tensors[f"{key}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
     for number, group in enumerate(arena.groups):
-        for name, value in optimizer.state[group.flat].items():
-            tensors[f"{number}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
         if group.is_rounded:
             tensors[f"{number}.exact"] = group.flat.detach().cpu()
     return tensors
 
 
-def load_checkpoint(
-    path: Path, model: nn.Module, arena: Arena, optimizer: torch.optim.Optimizer
-) -> LoopState:
+def load_checkpoint(path: Path, model: nn.Module, arena: Arena, optimizer: Optimizers) -> LoopState:
     """Put the state of a verified checkpoint into model, arena and optimizer, in place."""
     saved = json.loads((path / "state.json").read_text(encoding="utf-8"))
     layout = [[(name, tuple(shape)) for name, shape in group] for group in saved.pop("layout")]
@@ -115,28 +122,42 @@ def load_checkpoint(
     load_weights(path, model)
     tensors = load_file(path / "optimizer.safetensors")
     for number, group in enumerate(arena.groups):
-        state: dict[str, Any] = optimizer.state[group.flat]
-        for key, value in tensors.items():
-            owner, name = key.split(".", 1)
-            if int(owner) != number:
-                continue
-            if name == "exact":
-                group.flat.copy_(value)
-            elif name == "step":
-                state[name] = value.to(group.flat.device if group.flat.is_cuda else "cpu")
-            else:
-                state[name] = value.to(group.flat.device)
+        if group.is_rounded:
+            group.flat.copy_(tensors.pop(f"{number}.exact"))
+    _load_states(tensors, optimizer)
     arena.publish()
+    if "best_value" not in saved:  # written when the loss was all that could be watched
+        saved["best_value"] = saved["best_loss"]
     return LoopState(**saved)
 
 
+def _load_states(tensors: dict[str, Tensor], optimizer: Optimizers) -> None:
+    """`0.exp_avg` is of the only tensor of group 0, `0.3.exp_avg` of its fourth one."""
+    groups = optimizer.param_groups
+    for key, value in tensors.items():
+        owner, _, name = key.partition(".")
+        place, mark, rest = name.partition(".")
+        parameter = groups[int(owner)]["params"][int(place) if mark else 0]
+        state, device = optimizer.state_of(int(owner), parameter), parameter.device
+        name = rest if mark else name
+        if name == "step" and not parameter.is_cuda:
+            device = torch.device("cpu")
+        state[name] = value.to(device)
+
+
 @torch.no_grad()
-def load_weights(path: Path, model: nn.Module) -> None:
+def load_weights(path: Path, model: Any) -> None:
     """Copy the weights of a checkpoint into a model, in place: flat memory stays as it is."""
+    if (path / PROMPT_ENCODER).is_file():
+        saved = load_file(path / PROMPT_ENCODER)
+        for name, value in model.prompt_encoder.state_dict(keep_vars=True).items():
+            value.data.copy_(saved[name])
+        return
     if (path / "adapter").is_dir():
         from peft import set_peft_model_state_dict
 
-        set_peft_model_state_dict(model, load_file(path / "adapter" / "adapter_model.safetensors"))
+        saved = load_file(path / "adapter" / "adapter_model.safetensors")
+        set_peft_model_state_dict(model, from_ordinary(model, saved))
         return
     tensors: dict[str, Tensor] = {}
     for file in sorted((path / "model").glob("*.safetensors")):

@@ -6,6 +6,8 @@ make it random. So packing, accumulation, resuming and several devices draw the 
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +23,7 @@ _MIX_2 = -7723592293110705685
 _BITS = 24
 
 
-def _mix(x: Tensor) -> Tensor:
+def mixed(x: Tensor) -> Tensor:
     """SplitMix64's finaliser on int64, whose products wrap around."""
     x = (x ^ ((x >> 30) & 0x3FFFFFFFF)) * _MIX_1
     x = (x ^ ((x >> 27) & 0x1FFFFFFFFF)) * _MIX_2
@@ -34,14 +36,67 @@ class DropoutKeys:
 
     seed: int
     keys_T: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    lengths_T: Tensor = field(default_factory=lambda: torch.zeros(0))  # of each token's row
+    span: slice = field(default_factory=lambda: slice(None))  # the tokens that come just now
 
     def set(self, step: int, batch: FlatBatch) -> None:
         """Call before each micro-batch of a training step."""
         borders = torch.tensor(batch.documents.borders)
-        rows = torch.tensor(batch.rows).repeat_interleave(borders.diff())
+        rows = torch.tensor(batch.keys).repeat_interleave(borders.diff())
         rows = rows.to(batch.positions_T.device)
+        lengths = borders.diff().repeat_interleave(borders.diff())
+        self.lengths_T = lengths.to(torch.float32).to(rows.device)
         start = torch.tensor(self.seed, device=rows.device) * _GOLDEN + step
-        self.keys_T = _mix(_mix(_mix(start) + rows) * _GOLDEN + batch.positions_T)
+        self.keys_T = mixed(mixed(mixed(start) + rows) * _GOLDEN + batch.positions_T)
+        self.span = slice(None)
+
+    @contextmanager
+    def within(self, span: slice) -> Generator[None]:
+        """Only some tokens of the micro-batch are on their way: one document, say."""
+        before, self.span = self.span, span
+        try:
+            yield
+        finally:
+            self.span = before
+
+    def bits(self, number: int, width: int) -> Tensor:
+        """Random whole numbers below 2 ** _BITS for every token and feature, [T, width].
+
+        `number` tells the places of a model apart.
+        """
+        device = self.keys_T.device
+        features = torch.arange(width, device=device)
+        of_place = torch.tensor(number, device=device) * _GOLDEN  # wraps around, as it should
+        keys = self.keys_T[self.span, None] + (of_place + features * _MIX_2)[None, :]
+        return (mixed(keys) >> (63 - _BITS)) & ((1 << _BITS) - 1)
+
+
+class RowNoise(nn.Module):
+    """NEFTune: uniform noise of size alpha / sqrt(tokens of the row x width) on embeddings."""
+
+    NUMBER = -1  # dropout counts from 0
+
+    def __init__(self, alpha: float, keys: DropoutKeys) -> None:
+        super().__init__()
+        self.alpha, self._keys = alpha, keys
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, D] or [1, T, D] embeddings; themselves outside of training."""
+        if not self.training or self.alpha == 0:
+            return x
+        width = x.shape[-1]
+        uniform = self._keys.bits(self.NUMBER, width).to(torch.float32) * (2 / (1 << _BITS)) - 1
+        size_T = self.alpha / (self._keys.lengths_T[self._keys.span] * width).sqrt()
+        return x + (uniform * size_T[:, None]).to(x.dtype).view(x.shape)
+
+
+def add_row_noise(decoder: Any, alpha: float, keys: DropoutKeys) -> None:
+    """Let the embeddings of a decoder carry noise while training."""
+    if alpha == 0:
+        return
+    embedding = decoder.get_input_embeddings()
+    embedding.row_noise = RowNoise(alpha, keys)
+    embedding.register_forward_hook(lambda module, _, out: module.row_noise(out))
 
 
 class RowDropout(nn.Module):
@@ -55,13 +110,7 @@ class RowDropout(nn.Module):
         """The input itself outside of training."""
         if not self.training or self.p == 0:
             return x
-        features = torch.arange(x.shape[-1], device=x.device)
-        of_layer = (
-            torch.tensor(self.number, device=x.device) * _GOLDEN
-        )  # wraps around, as it should
-        keys = self._keys.keys_T[:, None] + (of_layer + features * _MIX_2)[None, :]
-        uniform = (_mix(keys) >> (63 - _BITS)) & ((1 << _BITS) - 1)
-        keep = uniform >= int(self.p * (1 << _BITS))
+        keep = self._keys.bits(self.number, x.shape[-1]) >= int(self.p * (1 << _BITS))
         return x * keep.view(x.shape).to(x.dtype) / (1 - self.p)
 
 
@@ -84,5 +133,9 @@ def key_dropout_by_row(model: Any, seed: int) -> DropoutKeys:
 def set_training(model: Any, training: bool) -> None:
     """Switch the adapters' dropout; nothing else of a model behaves differently in training."""
     for module in model.modules():
-        if isinstance(module, RowDropout):
+        if isinstance(module, RowDropout | RowNoise):
             module.train(training)
+        elif getattr(
+            module, "lora_variant", None
+        ):  # DoRA drops only where the layer is in training
+            module.training = training

@@ -28,10 +28,13 @@ from torch import Tensor, nn
 
 from tunesmith import __version__
 from tunesmith.engine.adapter import known_notices, merged_state
+from tunesmith.engine.methods.put_on import put_on
+from tunesmith.engine.methods.rope import rope_of
+from tunesmith.engine.methods.vocabulary import trained_ids
 from tunesmith.engine.model_card import Card, Measure, model_card
 from tunesmith.engine.model_sources import is_hub_snapshot
-from tunesmith.engine.models import TOKENIZER_FILES
-from tunesmith.engine.weights import is_adapter_model, separate_state
+from tunesmith.engine.models import DTYPES, TOKENIZER_FILES, load_model, load_reward_model
+from tunesmith.engine.weights import is_adapter_model, separate_state, write_adapter
 from tunesmith.recipe import Recipe
 from tunesmith.runs import RunDir, read_events, write_manifest
 from tunesmith.runs.files import fsync_directory, storage_errors
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
 LARGEST_SHARD = "5GB"
 LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
+QUANTISING = "bitsandbytes"
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,8 @@ def write_artifacts(
         kinds = _write_weights(model, draft, recipe, base_dir)
         for kind in kinds:
             copy_tokenizer(tokenizer_dir, draft / kind, chat_template=result.chat_template)
-            _copy_licences(base_dir, draft / kind)
-            _set_stop_tokens(draft / kind, result.stop_ids)
+            copy_licences(base_dir, draft / kind)
+            set_stop_tokens(draft / kind, result.stop_ids)
         _write_texts(run, draft, recipe, base_dir, kinds, result)
         for log in logs:
             shutil.copy(log, draft / "training_logs" / log.name)
@@ -107,26 +111,54 @@ def _write_weights(
         save_model(model, draft / "model")
         return ("model",)
     save_adapter(model, draft / "adapter", **_base_reference(recipe, base_dir))
-    if not recipe.export.merge:
+    grown = bool(trained_ids(draft / "adapter"))
+    # A score beside adapters is for PEFT; merged, transformers alone loads a reward model.
+    scaled = recipe.model.rope_scaling != "none"
+    if not recipe.export.merge and recipe.stage.kind != "rm" and not grown and not scaled:
         return ("adapter",)
-    tuned: Any = model
+    tuned = _on_whole_base(model, draft / "adapter", recipe, base_dir)
     save_model(tuned.get_base_model(), draft / "model", state=merged_state(tuned))
-    return ("adapter", "model")
+    if scaled:  # PEFT's files cannot say that the base has other positions
+        shutil.rmtree(draft / "adapter")
+        return ("model",)
+    # On the base as it is an adapter with tokens of its own cannot be put: the model comes first.
+    return ("model", "adapter") if grown else ("adapter", "model")
+
+
+def _on_whole_base(model: Any, adapter: Path, recipe: Recipe, base_dir: Path) -> Any:
+    """The model, or its adapter on the base as it was before it was quantised.
+
+    Merged into quantised weights, the sum would have to be rounded to 4 or 8 bits again.
+    """
+    if recipe.model.quantization == "none":
+        return model
+
+    how: dict[str, Any] = {
+        "dtype": DTYPES[recipe.model.dtype],
+        "attention": "auto",
+        "device": torch.device("cpu"),
+        "trust_remote_code": recipe.model.trust_remote_code,
+        "rope": rope_of(recipe.model),
+    }
+    if recipe.stage.kind == "rm":
+        base = load_reward_model(base_dir, seed=recipe.training.seed, **how)
+    else:
+        base = load_model(base_dir, **how)
+    return put_on(base, adapter)
 
 
 def save_adapter(model: nn.Module, directory: Path, *, base: str, revision: str | None) -> None:
     """The adapter in PEFT's layout, byte for byte the same for the same weights."""
     tuned: Any = model
     with known_notices():
-        # The tables of the embeddings never change with our adapters; "auto" would ask the hub.
-        tuned.save_pretrained(str(directory), save_embedding_layers=False)
-    (directory / "README.md").unlink(missing_ok=True)  # PEFT's own, empty card
+        write_adapter(tuned, directory)
     file = directory / "adapter_config.json"
     settings = json.loads(file.read_text(encoding="utf-8"))
     settings["base_model_name_or_path"] = base
     settings["revision"] = revision
-    settings["target_modules"] = sorted(settings["target_modules"])
-    _write_json(file, settings)
+    if settings.get("target_modules") is not None:
+        settings["target_modules"] = sorted(settings["target_modules"])
+    write_json(file, settings)
 
 
 def save_model(model: nn.Module, directory: Path, state: dict[str, Tensor] | None = None) -> None:
@@ -181,20 +213,21 @@ def copy_tokenizer(source: Path, target: Path, *, chat_template: str | None = No
         (target / "chat_template.jinja").write_text(chat_template, encoding="utf-8")
 
 
-def _copy_licences(source: Path, target: Path) -> None:
+def copy_licences(source: Path, target: Path) -> None:
+    """Licence texts and notices of a model, which go wherever its weights go."""
     for pattern in ("LICENSE*", "LICENCE*", "NOTICE*"):
         for file in source.glob(pattern):
             if file.is_file():
                 shutil.copyfile(file, target / file.name)
 
 
-def _set_stop_tokens(directory: Path, stop_ids: Sequence[int]) -> None:
+def set_stop_tokens(directory: Path, stop_ids: Sequence[int]) -> None:
     """Let plain `generate` stop where the model learned to stop."""
     file = directory / "generation_config.json"
     if stop_ids and file.is_file():
         settings = json.loads(file.read_text(encoding="utf-8"))
         settings["eos_token_id"] = list(stop_ids)
-        _write_json(file, settings)
+        write_json(file, settings)
 
 
 def _write_texts(
@@ -222,8 +255,8 @@ def _write_texts(
     if (base_dir / "README.md").is_file():
         shutil.copyfile(base_dir / "README.md", draft / "BASE_README.md")
     (draft / "training_logs").mkdir()
-    _write_json(draft / "training_logs" / "user_params.json", recipe.model_dump(mode="json"))
-    _write_json(draft / "passport.json", passport(recipe, base_dir, result, before, after))
+    write_json(draft / "training_logs" / "user_params.json", recipe.model_dump(mode="json"))
+    write_json(draft / "passport.json", passport(recipe, base_dir, result, before, after))
 
 
 def measures(events: Sequence[dict[str, Any]], step: int) -> tuple[Measure | None, Measure | None]:
@@ -247,6 +280,7 @@ def passport(
     after: Measure | None,
 ) -> dict[str, Any]:
     """What is needed to judge or to repeat the run."""
+    libraries = LIBRARIES if recipe.model.quantization == "none" else (*LIBRARIES, QUANTISING)
     return {
         "name": recipe.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -255,6 +289,7 @@ def passport(
         "base": {
             "name": recipe.model.base,
             "commit": base_dir.name if is_hub_snapshot(base_dir) else None,
+            "quantization_in_training": recipe.model.quantization,
             "files": {
                 file.name: file.stat().st_size for file in sorted(base_dir.glob("*.safetensors"))
             },
@@ -268,7 +303,7 @@ def passport(
             "validation_after": None if after is None else vars(after),
         },
         "versions": {"tunesmith": __version__, "python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in LIBRARIES},
+        | {name: importlib.metadata.version(name) for name in libraries},
         "hardware": hardware(result.device),
     }
 
@@ -290,7 +325,8 @@ def hardware(device: str) -> dict[str, Any]:
 # ---------------------------------------------------------------- files
 
 
-def _write_json(file: Path, content: Any) -> None:
+def write_json(file: Path, content: Any) -> None:
+    """A JSON file for people to read as well."""
     text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False)
     file.write_text(text + "\n", encoding="utf-8")
 

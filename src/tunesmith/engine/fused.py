@@ -6,7 +6,8 @@ products, and q, k and v are one product. The numbers are those of transformers'
 (tests/unit/engine/test_fused.py).
 
 With LoRA the layer computes with W + scale * B A, formed once a micro-batch in scratch memory: the
-same mathematics as two skinny products behind every linear layer, for a thousandth of the work.
+same mathematics as two skinny products behind every linear layer, for a thousandth of the work. A
+quantised W is unpacked there first.
 
 Shapes: T tokens, D hidden, F feed-forward width, K key-value heads, G query heads a key-value head,
 E head width, R adapter rank.
@@ -14,7 +15,8 @@ E head width, R adapter rank.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,9 @@ from torch.utils.checkpoint import checkpoint
 
 from tunesmith.engine.arena import join_rows, joined
 from tunesmith.engine.attention import Documents, attend_backward, attend_forward
+from tunesmith.engine.methods.prompts import has_vectors
+from tunesmith.engine.methods.quantised import is_quantised
+from tunesmith.engine.methods.vocabulary import TrainedRows, rows_of
 
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral")
 
@@ -103,9 +108,12 @@ class Product:
 
     def __init__(self, linears: list[Any]) -> None:
         bases = [getattr(linear, "base_layer", linear) for linear in linears]
-        weights = [base.weight for base in bases]
-        self.weight_OD = join_rows(weights) if len(weights) > 1 else weights[0].data
-        self.grad_OD = _joined_gradient(weights)
+        self._quantised = bases if any(is_quantised(base) for base in bases) else []
+        weights = [] if self._quantised else [base.weight for base in bases]
+        self.weight_OD = join_rows(weights) if len(weights) > 1 else None
+        if len(weights) == 1:
+            self.weight_OD = weights[0].data
+        self.grad_OD = _joined_gradient(weights) if weights else None
         biases = [base.bias for base in bases if base.bias is not None]
         self.bias_O = torch.cat([b.data for b in biases]) if biases else None
         self._biases = biases
@@ -113,16 +121,24 @@ class Product:
         self._joined_a = joined([a.a_RD.data for a in self.adapters]) if self.adapters else None
         grads = [a.a_RD.grad for a in self.adapters if a.a_RD.grad is not None]
         self._joined_a_grad = joined(grads) if grads else None
+        self.adapters_off = False  # only where nothing is kept for backward
 
     def effective_weight(self) -> Tensor:
         """W, or W + scale * B A in fresh memory where there are adapters."""
-        if not self.adapters:
-            return self.weight_OD
-        weight = self.weight_OD.clone()
-        for adapter in self.adapters:
+        is_plain = not self.adapters or self.adapters_off
+        if self.weight_OD is None:
+            weight = self._unpacked()
+        else:
+            weight = self.weight_OD if is_plain else self.weight_OD.clone()
+        for adapter in () if is_plain else self.adapters:
             rows = weight[adapter.start : adapter.end]
             rows.addmm_(adapter.b_OR.data, adapter.a_RD.data, alpha=adapter.scale)
         return weight
+
+    def _unpacked(self) -> Tensor:
+        """A quantised W, in fresh memory."""
+        parts = [base.weight.detach() for base in self._quantised]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def refresh(self) -> None:
         """Read the biases again after an update (they are not neighbours in memory)."""
@@ -197,8 +213,7 @@ def _adapters(linears: list[Any]) -> list[LowRank]:
     adapters: list[LowRank] = []
     start = 0
     for linear in linears:
-        base = getattr(linear, "base_layer", linear)
-        end = start + base.weight.shape[0]
+        end = start + _rows(linear)
         for name in getattr(linear, "active_adapters", []):
             if name in linear.lora_A:
                 a, b = linear.lora_A[name].weight, linear.lora_B[name].weight
@@ -229,10 +244,15 @@ class FusedLayer:
         self.head_width = head_width
         self.num_kv = _rows(attention.k_proj) // head_width
         self.groups = _rows(attention.q_proj) // head_width // self.num_kv
+        self.is_trained = any(parameter.requires_grad for parameter in layer.parameters())
 
     def refresh(self) -> None:
         """Call after an optimizer step."""
         self.qkv.refresh()
+
+    def products(self) -> tuple[Product, ...]:
+        """All of the layer."""
+        return self.qkv, self.out, self.gate, self.up, self.down
 
     def split(self, qkv_TO: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Views of q [T, K, G, E], k [T, K, 1, E] and v [T, K, 1, E]."""
@@ -243,7 +263,7 @@ class FusedLayer:
 
 
 def _rows(linear: Any) -> int:
-    return int(getattr(linear, "base_layer", linear).weight.shape[0])
+    return int(getattr(linear, "base_layer", linear).out_features)
 
 
 def _grad_of(module: Any) -> Tensor | None:
@@ -362,12 +382,14 @@ class _LayerFunction(torch.autograd.Function):
         grad_qkv = _rotated_backward(layer, (grad_q, grad_k, grad_v), qkv, ctx.rotation)
         norm = layer.norms[0]
         normed = torch.mul(x, inverse1).mul_(norm.weight.data)
-        if not ctx.needs_input_grad[0]:  # frozen embeddings below the first layer
+        into_norm = _grad_of(norm)
+        if not ctx.needs_input_grad[0] and into_norm is None:  # everything below is frozen
             layer.qkv.add_gradients(grad_qkv, normed)
             return (None,) * 5
         grad_normed = layer.qkv.backward(grad_qkv, normed)
-        grad_x = rms_norm_backward(grad_normed, x, inverse1, norm.weight.data, _grad_of(norm))
-        return grad_x.add_(grad_middle), None, None, None, None
+        grad_x = rms_norm_backward(grad_normed, x, inverse1, norm.weight.data, into_norm)
+        needed = ctx.needs_input_grad[0]
+        return grad_x.add_(grad_middle) if needed else None, None, None, None, None
 
 
 def _mlp_backward(
@@ -403,6 +425,25 @@ class _Embed(torch.autograd.Function):
         return None, None, None
 
 
+class _EmbedSome(torch.autograd.Function):
+    """Rows of a frozen table, some of which are trained by themselves."""
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, ids_T: Tensor, rows: TrainedRows) -> Tensor:
+        del anchor
+        ctx.save_for_backward(ids_T)
+        ctx.rows = rows
+        return rows.table.weight.data[ids_T]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        rows: TrainedRows = ctx.rows
+        places_T, is_new_T = rows.places(ctx.saved_tensors[0])
+        if rows.values_ND.grad is not None:
+            rows.values_ND.grad.index_add_(0, places_T[is_new_T], grads[0][is_new_T])
+        return None, None, None
+
+
 class _FinalNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_TD: Tensor, norm: Any) -> Tensor:
@@ -424,45 +465,82 @@ class _FinalNorm(torch.autograd.Function):
 class FusedDecoder:
     """Token ids of a flat sequence -> final hidden states, on a transformers model's weights."""
 
-    def __init__(self, decoder: Any, *, checkpointing: bool = False) -> None:
+    def __init__(
+        self, decoder: Any, rows: Sequence[TrainedRows] = (), *, checkpointing: bool = False
+    ) -> None:
         config = decoder.config
         self._checkpointing = checkpointing
         width = getattr(config, "head_dim", None)
         self._head_width = width or config.hidden_size // config.num_attention_heads
         self._decoder = decoder
+        self._rows = rows
         self._layers = [FusedLayer(layer, self._head_width) for layer in decoder.layers]
         self._anchor = torch.zeros(0, requires_grad=True)
+        self._still = torch.zeros(0)  # the anchor of a layer in which nothing is trained
 
     def refresh(self) -> None:
         """Call after an optimizer step."""
         for layer in self._layers:
             layer.refresh()
+        for rows in self._rows:
+            rows.publish()
+
+    @contextmanager
+    def adapters_off(self) -> Generator[None]:
+        """Compute as the base model, without gradients."""
+        products = [product for layer in self._layers for product in layer.products()]
+        for product in products:
+            product.adapters_off = True
+        try:
+            yield
+        finally:
+            for product in products:
+                product.adapters_off = False
 
     def __call__(self, ids_T: Tensor, positions_T: Tensor, documents: Documents) -> Tensor:
         """Hidden states [T, D] behind the final norm."""
-        embedding = self._decoder.embed_tokens.weight
-        if embedding.requires_grad and torch.is_grad_enabled():
-            hidden = _Embed.apply(self._anchor, ids_T, embedding)
-        else:
-            hidden = embedding.data[ids_T]
+        hidden = self._embedded(ids_T)
+        noise = getattr(self._decoder.embed_tokens, "row_noise", None)
+        if noise is not None:
+            hidden = noise(hidden)
         cos, sin = self._decoder.rotary_emb(hidden[None], positions_T[None])
         rotation = Rotation.of(cos, sin, self._layers[0].scale)
         for layer in self._layers:
-            arguments = (hidden, self._anchor, layer, rotation, documents)
+            anchor = self._anchor if layer.is_trained else self._still
+            arguments = (hidden, anchor, layer, rotation, documents)
             if self._checkpointing and torch.is_grad_enabled():
                 hidden = checkpoint(_LayerFunction.apply, *arguments, use_reentrant=False)
             else:
                 hidden = _LayerFunction.apply(*arguments)
         return _FinalNorm.apply(hidden, self._decoder.norm)
 
+    def _embedded(self, ids_T: Tensor) -> Tensor:
+        """Rows of the table; all of them are trained, some, or none."""
+        rows = rows_of(self._decoder.embed_tokens)
+        if rows is not None and torch.is_grad_enabled():
+            return _EmbedSome.apply(self._anchor, ids_T, rows)
+        table = self._decoder.embed_tokens if rows is None else rows.table
+        if table.weight.requires_grad and torch.is_grad_enabled():
+            return _Embed.apply(self._anchor, ids_T, table.weight)
+        return table.weight.data[ids_T]
+
 
 def why_not_fused(model: Any, decoder: Any) -> str | None:
     """Why this model takes transformers' own modules; None where the fused decoder serves it."""
+    if any(p.dtype != torch.float32 for p in model.parameters()):
+        return "a type other than float32"
+    if any(p.device.type != "cpu" for p in model.parameters()):
+        return "a device other than the CPU"
+    if has_vectors(model):
+        return "vectors in front of the text"
+    return why_not_llama_shaped(decoder)
+
+
+def why_not_llama_shaped(decoder: Any) -> str | None:
+    """What in this decoder the formulas of this module leave out; None where it is all there."""
     config = decoder.config
     checks: list[tuple[bool, str]] = [
         (config.model_type in FAMILIES, f"family {config.model_type}"),
-        (all(p.dtype == torch.float32 for p in model.parameters()), "a type other than float32"),
-        (all(p.device.type == "cpu" for p in model.parameters()), "a device other than the CPU"),
         (getattr(config, "hidden_act", "") == "silu", "another activation"),
         (not getattr(config, "attention_dropout", 0.0), "attention dropout"),
         (not getattr(config, "mlp_bias", False), "biases in the feed-forward part"),
@@ -475,7 +553,19 @@ def why_not_fused(model: Any, decoder: Any) -> str | None:
         reason = _why_not_module(name, module)
         if reason:
             return reason
+    if any(not _learns_as_one(layer.self_attn) for layer in decoder.layers):
+        return "only some of q, k and v trained"
     return None
+
+
+def _learns_as_one(attention: Any) -> bool:
+    """q, k and v are one product here, so all of them are trained, or none."""
+    bases = [
+        getattr(p, "base_layer", p) for p in (attention.q_proj, attention.k_proj, attention.v_proj)
+    ]
+    weights = {not is_quantised(base) and base.weight.requires_grad for base in bases}
+    biases = {base.bias.requires_grad for base in bases if base.bias is not None}
+    return len(weights) == 1 and len(biases) <= 1
 
 
 def _partial_rotary(config: Any) -> float:
@@ -488,10 +578,14 @@ def _why_not_module(name: str, module: Any) -> str | None:
         base = getattr(module, "base_layer", module)
         if base.bias is not None:
             return "a bias behind attention"
+    if hasattr(module, "modules_to_save"):
+        return f"{name} trained beside adapters"
+    if hasattr(module, "oft_R"):
+        return f"rotation of {name}"
     if not hasattr(module, "lora_A"):
         return None
     is_projection = name.rsplit(".", 1)[-1].endswith("_proj")
-    if not is_projection or any(getattr(module, "use_dora", {}).values()):
+    if not is_projection or module.lora_variant:
         return f"adapter on {name}"
     dropped = any(getattr(dropout, "p", 0) for dropout in module.lora_dropout.values())
     return "dropout in adapters" if dropped else None

@@ -18,8 +18,16 @@ from tunesmith.data.conversation import Conversation
 from tunesmith.data.prepare import build_renderer
 from tunesmith.data.renderer import Renderer
 from tunesmith.data.tokenizer import TextTokenizer
-from tunesmith.engine.adapter import known_notices
-from tunesmith.engine.model_files import check_model_files, kind_of
+from tunesmith.engine.methods.prompts import (
+    are_on,
+    continued_behind,
+    has_vectors,
+    num_vectors,
+    vectors_off,
+)
+from tunesmith.engine.methods.put_on import put_on
+from tunesmith.engine.methods.rope import rope_of_adapter
+from tunesmith.engine.methods.vocabulary import grown_tokenizer
 from tunesmith.engine.model_sources import (
     OnProgress,
     recipe_of_result,
@@ -35,6 +43,7 @@ from tunesmith.engine.models import (
     load_tokenizer_files,
 )
 from tunesmith.errors import InputError
+from tunesmith.models.files import kind_of
 from tunesmith.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -159,21 +168,16 @@ class Answerer:
         should_stop: Callable[[], bool] | None = None,
     ) -> list[list[int]]:
         """Prompts, padded on the left, with what the model adds to them."""
-        width = max(map(len, prompts))
-        pad = self._pad_id()
-        ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=self.device)
-        mask = torch.tensor(
-            [[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self.device
-        )
         with _seeded(settings.seed):
-            output = self.model.generate(
-                input_ids=ids,
-                attention_mask=mask,
+            return continued(
+                self.model,
+                prompts,
+                self._pad_id(),
+                self.device,
                 generation_config=self._generation_config(settings),
                 streamer=streamer,
                 stopping_criteria=_stopping(should_stop),
             )
-        return output.tolist()
 
     def _generation_config(self, settings: Settings) -> GenerationConfig:
         from transformers import GenerationConfig
@@ -202,6 +206,7 @@ class Answerer:
         limit = context_length(self.model.config)
         if limit is None:
             return settings
+        limit -= num_vectors(self.model)
         if len(prompt) >= limit:
             raise InputError(
                 f"The conversation has {len(prompt):,} tokens; the model's context is {limit:,}.",
@@ -223,7 +228,9 @@ class Answerer:
     def as_base(self) -> Generator[Answerer]:
         """The same without what was trained: adapters off, or the base model loaded once."""
         if hasattr(self.model, "disable_adapter"):
-            with self.model.disable_adapter():
+            with (
+                vectors_off(self.model) if has_vectors(self.model) else self.model.disable_adapter()
+            ):
                 yield replace(self, name=self.base_name or "base")
             return
         if self.load_base is None:
@@ -236,6 +243,20 @@ class Answerer:
 
 
 # ---------------------------------------------------------------- pieces of generation
+
+
+def continued(
+    model: Any, prompts: Sequence[list[int]], pad: int, device: torch.device, **how: Any
+) -> list[list[int]]:
+    """Prompts, padded on the left, with what `model.generate` adds to them; `how` is for it."""
+    width = max(map(len, prompts))
+    ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=device)
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
+    if has_vectors(model):
+        if are_on(model):
+            return continued_behind(model, ids, mask, **how)
+        model = model.get_base_model()
+    return model.generate(input_ids=ids, attention_mask=mask, **how).tolist()
 
 
 class _Writer:
@@ -339,22 +360,18 @@ def load_for_inference(
     found = find_target(target, adapter, on_progress)
     place = choose_device(device)
     model = _load(found, place, keep_adapter=compare)
-    tokenizer = TextTokenizer.load(
-        load_tokenizer_files(_tokenizer_folder(found), cache_directory())
-    )
-    advised = _take_advice(model)
+    renderer, is_plain = renderer_of(found)
+    advised = take_advice(model)
     loader = None
     if compare and found.adapter is None and found.base_name is not None:
         loader = _once(lambda: _load_base(found, device, on_progress))
     return Answerer(
         name=target,
         model=model,
-        renderer=_renderer(found.recipe, tokenizer),
+        renderer=renderer,
         device=place,
         advised=advised,
-        is_plain=found.recipe is not None
-        and found.recipe.stage.kind == "pt"
-        and tokenizer.chat_template is None,
+        is_plain=is_plain,
         base_name=found.base_name,
         load_base=loader,
     )
@@ -377,20 +394,30 @@ def find_target(
     return Target(directory, None, recipe, base_name)
 
 
+def renderer_of(found: Target) -> tuple[Renderer, bool]:
+    """The renderer of the training, and whether prompts are plain text to go on with."""
+    tokenizer = TextTokenizer.load(tokenizer_files(found))
+    is_plain = (
+        found.recipe is not None
+        and found.recipe.stage.kind == "pt"
+        and tokenizer.chat_template is None
+    )
+    return _renderer(found.recipe, tokenizer), is_plain
+
+
 def _load(found: Target, device: torch.device, *, keep_adapter: bool) -> Any:
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     wanted = "auto" if found.recipe is None else found.recipe.model.dtype
     dtype = decide_dtype(wanted, device)
-    model: Any = load_model(found.directory, dtype=dtype, attention="auto", device=device)
+    rope = None if found.adapter is None else rope_of_adapter(found.adapter)
+    model: Any = load_model(
+        found.directory, dtype=dtype, attention="auto", device=device, rope=rope
+    )
     if found.adapter is not None:
-        from peft import PeftModel
-
-        check_model_files(found.adapter)
-        with known_notices():
-            model = PeftModel.from_pretrained(model, str(found.adapter))
-        if not keep_adapter:
+        model = put_on(model, found.adapter)
+        if not keep_adapter and not has_vectors(model):
             model = model.merge_and_unload()
     return model.eval()
 
@@ -400,6 +427,13 @@ def _tokenizer_folder(found: Target) -> Path:
     if found.adapter is not None and (found.adapter / "tokenizer.json").is_file():
         return found.adapter
     return found.directory
+
+
+def tokenizer_files(found: Target) -> Path:
+    """The folder with the tokenizer of a target; checkpoints of a run have that of its recipe."""
+    folder = load_tokenizer_files(_tokenizer_folder(found), cache_directory())
+    words = {} if found.recipe is None else found.recipe.model.new_words
+    return grown_tokenizer(folder, words, cache_directory())
 
 
 def _load_base(found: Target, device: str, on_progress: OnProgress | None) -> Answerer:
@@ -419,7 +453,7 @@ def _renderer(recipe: Recipe | None, tokenizer: TextTokenizer) -> Renderer:
     return build_renderer(data, recipe.stage, tokenizer, base_dir=Path())
 
 
-def _take_advice(model: Any) -> dict[str, Any]:
+def take_advice(model: Any) -> dict[str, Any]:
     """How the model's authors sample it; then the model keeps no settings of its own."""
     from transformers import GenerationConfig
 

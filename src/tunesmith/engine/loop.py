@@ -9,30 +9,30 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tunesmith.data.batches import Rows, Step, StepPlan, micro_batches, share_of_rank
+from tunesmith.data.batches import Rows, Step, StepPlan, share_of_rank
 from tunesmith.data.table import TokenTable
 from tunesmith.engine import checkpoint as checkpoints
 from tunesmith.engine.arena import Arena
-from tunesmith.engine.batch import flat_batch
 from tunesmith.engine.checkpoint import LoopState
 from tunesmith.engine.dropout import DropoutKeys, set_training
 from tunesmith.engine.faults import Faults
 from tunesmith.engine.fused import Backbone
 from tunesmith.engine.head import Head
-from tunesmith.engine.optimizer import set_rate
+from tunesmith.engine.optimizer import Optimizers, set_rate
 from tunesmith.engine.process import memory_in_use, utilisation
 from tunesmith.engine.ranks import Ranks
 from tunesmith.engine.reporter import Reporter
 from tunesmith.engine.row_losses import RowLosses
 from tunesmith.engine.schedule import learning_rate_factor
-from tunesmith.engine.stages import LanguageStage
+from tunesmith.engine.stages.stage import Stage, Totals
+from tunesmith.engine.step_work import StepSums, StepWork
 from tunesmith.errors import RunFailed
 from tunesmith.recipe import Recipe
 from tunesmith.runs import RunDir
@@ -51,12 +51,13 @@ class Parts:
     backbone: Backbone
     refresh: Callable[[], None]  # tells the backbone that weights have moved
     head: Head
-    stage: LanguageStage
+    stage: Stage
     arena: Arena
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizers
     plan: StepPlan
     table: TokenTable
     validation: TokenTable | None
+    validation_stage: Stage
     row_losses: RowLosses
     dropout: DropoutKeys
     device: torch.device
@@ -71,11 +72,12 @@ class Parts:
 class StepResult:
     """Sums over a step, on the device until they are reported."""
 
-    loss: Tensor
-    correct: Tensor
+    sums: StepSums
+    totals: Totals
     tokens: int
     targets: int
     grad_norm: Tensor | None = None
+    metrics: dict[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ class Trainer:
         parts, state = self.parts, self.state
         started = time.perf_counter()
         parts.faults.at("before-step", step.number)
+        step = self._begun(step)
         result = self._gradients(step)
         rate = self._settings.learning_rate * learning_rate_factor(
             self._settings.schedule, step.number, parts.plan.total_steps
@@ -140,9 +143,13 @@ class Trainer:
         state.recent_loss = loss
         self._speed.append((seconds, result.tokens, result.targets))
         if step.number % self._settings.log_every_steps == 0 or step.number == 1:
-            self._report(step, result, loss, rate)
+            self._report(step, result, rate)
         parts.faults.at("step", step.number)
         self._periodic_work(step)
+
+    def _begun(self, step: Step) -> Step:
+        """The step with the rows that it learns from; a loop with rollouts writes them here."""
+        return step
 
     def _gradients(self, step: Step) -> StepResult:
         """Gradients of a step; out of memory is tried once more with half the micro-batch."""
@@ -168,26 +175,31 @@ class Trainer:
         parts.arena.zero_grad()
         set_training(parts.model, True)
         lengths = parts.table.lengths
-        targets = int(parts.table.label_counts[step.rows].sum())
-        mine = share_of_rank(step.rows, lengths, parts.ranks.rank, parts.ranks.world_size)
-        zero = torch.zeros((), device=parts.device)
-        result = StepResult(zero, zero.clone(), 0, targets)
+        work = self._work(parts.table, step.rows, step.number)
+        totals = parts.stage.totals(parts.table, step.rows)
+        totals = parts.stage.prepare(parts.backbone, parts.head, work, totals)
+        sums = StepSums(parts.stage.names, parts.device)
         row_losses: list[tuple[Rows, Tensor]] = []
-        groups = micro_batches(mine, lengths, self._micro_batch_tokens) if len(mine) else []
-        for rows in groups:
-            batch = flat_batch(parts.table, rows.tolist(), parts.device)
-            parts.dropout.set(step.number, batch)
-            loss, scores = parts.stage.loss(parts.backbone, parts.head, batch, num_targets=targets)
-            loss.backward()
-            result.loss += scores.loss_N.sum()
-            result.correct += scores.correct_N.sum()
-            sums = torch.zeros(len(rows), device=parts.device)
-            row_losses.append((rows, sums.index_add_(0, batch.row_of_N, scores.loss_N)))
-        result.tokens = int(lengths[step.rows].sum())
+        for rows in work.groups():
+            batch = parts.stage.batch(parts.table, rows, parts.device)
+            work.set_keys(batch)
+            found = parts.stage.loss(parts.backbone, parts.head, batch, totals)
+            found.loss.backward()
+            sums.add(found.sums)
+            row_losses.append((rows, found.row_losses_B))
         parts.ranks.sum([group.grad for group in parts.arena.groups])
-        parts.ranks.sum([result.loss, result.correct])
+        sums.over_all(parts.ranks)
         self._record_rows(step, row_losses)
-        return result
+        targets = int(parts.table.label_counts[step.rows].sum())
+        return StepResult(sums, totals, int(lengths[step.rows].sum()), targets)
+
+    def _work(self, table: TokenTable, rows: Rows, step: int) -> StepWork:
+        """This process's share of a step."""
+        parts = self.parts
+        ranks = parts.ranks
+        mine = share_of_rank(rows, table.lengths, ranks.rank, ranks.world_size)
+        budget = self._micro_batch_tokens
+        return StepWork(table, mine, step, parts.device, budget, parts.dropout, ranks)
 
     def _record_rows(self, step: Step, losses: list[tuple[Rows, Tensor]]) -> None:
         """The mean loss of every row of the step, those of the other processes included."""
@@ -198,13 +210,14 @@ class Trainer:
             sums.index_add_(1, places, torch.stack([loss, torch.ones_like(loss)]))
         parts.ranks.sum([sums])
         total, times = sums.cpu().numpy()
-        labels = np.maximum(parts.table.label_counts[rows], 1)
-        parts.row_losses.record(step.epoch, rows, total / np.maximum(times, 1) / labels)
+        parts.row_losses.record(step.epoch, rows, total / np.maximum(times, 1))
 
     def _checked_loss(self, step: Step, result: StepResult) -> float:
         """The mean loss; NaN or infinity ends the run before it can reach the weights."""
         assert result.grad_norm is not None
-        loss, norm = torch.stack([result.loss / max(result.targets, 1), result.grad_norm]).tolist()
+        sums, (norm,) = result.sums.values(result.grad_norm)
+        result.metrics = self.parts.stage.metrics(sums, result.totals)
+        loss = result.metrics["loss"]
         if self.parts.faults.at("loss", step.number) == "nan":
             loss = float("nan")
         if np.isfinite(loss) and np.isfinite(norm):
@@ -219,6 +232,7 @@ class Trainer:
             "lengthen training.schedule.warmup_ratio, use dtype bfloat16 or float32, and look at "
             "these rows.",
             code="loss_not_finite",
+            places=shown,
             step=step.number,
             rows=[int(row) for row in step.rows],
         )
@@ -255,7 +269,7 @@ class Trainer:
 
     # ------------------------------------------------------------ what happens between steps
 
-    def _report(self, step: Step, result: StepResult, loss: float, rate: float) -> None:
+    def _report(self, step: Step, result: StepResult, rate: float) -> None:
         parts = self.parts
         seconds = sum(entry[0] for entry in self._speed)
         speed = sum(entry[1] for entry in self._speed) / seconds
@@ -265,8 +279,7 @@ class Trainer:
             step=step.number,
             total_steps=parts.plan.total_steps,
             epoch=round(parts.plan.progress(step), 4),
-            loss=loss,
-            token_accuracy=float(result.correct) / max(result.targets, 1),
+            **result.metrics,
             learning_rate=rate,
             grad_norm=float(result.grad_norm),
             tokens=result.tokens,
@@ -279,8 +292,30 @@ class Trainer:
             eta_seconds=round(
                 seconds / len(self._speed) * (parts.plan.total_steps - step.number), 1
             ),
-            rows=[int(row) for row in step.rows],
+            rows=self._told_rows(step),
         )
+
+    def _told_rows(self, step: Step) -> list[int]:
+        """Rows of the training data, for the event of a step."""
+        return [int(row) for row in step.rows]
+
+    def _measured(self, table: TokenTable) -> dict[str, float]:
+        """The metrics of the stage on all rows of a table."""
+        parts, stage = self.parts, self.parts.validation_stage
+        rows = np.arange(len(table), dtype=np.int64)
+        work = self._work(table, rows, self.state.step)
+        totals = stage.totals(table, rows)
+        totals = stage.prepare(parts.backbone, parts.head, work, totals)
+        sums = StepSums(stage.names, parts.device)
+        groups = work.groups()
+        for number, group in enumerate(groups):
+            batch = stage.batch(table, group, parts.device)
+            sums.add(stage.loss(parts.backbone, parts.head, batch, totals).sums)
+            if len(groups) > 1:
+                parts.reporter.progress("evaluate", number + 1, len(groups), "micro-batches")
+        sums.over_all(parts.ranks)
+        values, _ = sums.values()
+        return stage.metrics(values, totals)
 
     def _periodic_work(self, step: Step) -> None:
         every = self._settings.evaluate.every_steps
@@ -294,38 +329,25 @@ class Trainer:
 
     @torch.no_grad()
     def _evaluate(self) -> bool:
-        """Loss and token accuracy on the validation rows; True when it is the best so far."""
-        parts, state = self.parts, self.state
-        if parts.validation is None:
+        """The metrics of the stage on the validation rows; True when they are the best so far."""
+        parts, state, table = self.parts, self.state, self.parts.validation
+        if table is None:
             return False
         set_training(parts.model, False)
-        lengths = parts.validation.lengths
-        everything = np.arange(len(lengths), dtype=np.int64)
-        mine = share_of_rank(everything, lengths, parts.ranks.rank, parts.ranks.world_size)
-        total, correct = torch.zeros(2, device=parts.device)
-        groups = micro_batches(mine, lengths, self._micro_batch_tokens) if len(mine) else []
-        for number, rows in enumerate(groups):
-            batch = flat_batch(parts.validation, rows.tolist(), parts.device)
-            _, scores = parts.stage.loss(parts.backbone, parts.head, batch, num_targets=1)
-            total += scores.loss_N.sum()
-            correct += scores.correct_N.sum()
-            if len(groups) > 1:
-                parts.reporter.progress("evaluate", number + 1, len(groups), "micro-batches")
-        parts.ranks.sum([total, correct])
-        targets = max(int(parts.validation.label_counts.sum()), 1)
-        loss = float(total) / targets
-        best = state.best_loss is None or loss < state.best_loss
+        metrics = self._measured(table)
+        value = self._settings.stop.value_of(metrics)
+        best = state.best_value is None or value < state.best_value
         if best:
-            state.best_loss, state.best_step, state.evaluations_without_gain = loss, state.step, 0
+            state.best_value, state.best_loss = value, metrics["loss"]
+            state.best_step, state.evaluations_without_gain = state.step, 0
         else:
             state.evaluations_without_gain += 1
         parts.reporter.emit(
             "evaluation",
             step=state.step,
-            loss=loss,
-            token_accuracy=float(correct) / targets,
-            rows=len(lengths),
-            tokens=int(lengths.sum()),
+            **metrics,
+            rows=len(table),
+            tokens=int(table.lengths.sum()),
             best=best,
         )
         return best and state.step > 0 and self._settings.stop.restore_best

@@ -10,6 +10,7 @@ from typing import Any
 
 from tunesmith import __version__
 from tunesmith.recipe import DataSource, Recipe
+from tunesmith.recipe.adapters import told
 
 # Why a training ended, in words.
 ENDINGS = {
@@ -93,18 +94,35 @@ def _base_name(recipe: Recipe) -> str:
     return f"`{Path(base).name}`" if Path(base).is_absolute() else f"`{base}`"
 
 
+_STAGES = {
+    "sft": ("supervised fine-tuning", "有监督微调"),
+    "pt": ("continued pre-training", "增量预训练"),
+    "dpo": ("direct preference optimisation", "直接偏好优化（DPO）"),
+    "simpo": ("simple preference optimisation", "简单偏好优化（SimPO）"),
+    "orpo": ("odds ratio preference optimisation", "比值比偏好优化（ORPO）"),
+    "cpo": ("contrastive preference optimisation", "对比偏好优化（CPO）"),
+    "kto": ("Kahneman-Tversky optimisation", "KTO 偏好优化"),
+    "rm": ("reward modelling", "奖励模型训练"),
+    "grpo": ("group relative policy optimisation", "组相对策略优化（GRPO）"),
+}
+
+
+_PACKED = {
+    "nf4": ("4 bits (QLoRA, NF4 with double quantisation)", " 4 位（NF4，双重量化）"),
+    "int8": ("8 bits (QLoRA, int8)", " 8 位（int8）"),
+}
+
+
 def _method(recipe: Recipe) -> str:
-    stage = "supervised fine-tuning" if recipe.stage.kind == "sft" else "continued pre-training"
-    if recipe.adapter.kind == "full":
-        return f"{stage} of all weights"
-    return f"{stage} with LoRA (rank {recipe.adapter.rank}, alpha {recipe.adapter.alpha})"
+    method = f"{_STAGES[recipe.stage.kind][0]} {told(recipe.adapter)}"
+    packed = _PACKED.get(recipe.model.quantization)
+    return method if packed is None else f"{method} on a base in {packed[0]}"
 
 
 def _method_zh(recipe: Recipe) -> str:
-    stage = "有监督微调" if recipe.stage.kind == "sft" else "增量预训练"
-    if recipe.adapter.kind == "full":
-        return f"{stage}，全量更新"
-    return f"{stage}，LoRA（秩 {recipe.adapter.rank}，alpha {recipe.adapter.alpha}）"
+    method = f"{_STAGES[recipe.stage.kind][1]}，{told(recipe.adapter, 'zh')}"
+    packed = _PACKED.get(recipe.model.quantization)
+    return method if packed is None else f"{method}，基座以{packed[1]}保存（QLoRA）"
 
 
 def _results(card: Card, head: tuple[str, str, str], names: tuple[str, str]) -> str:
@@ -134,7 +152,16 @@ def _number(value: float | None, digits: int) -> str:
 
 def _usage(card: Card) -> str:
     parts: list[str] = []
-    if "adapter" in card.kinds:
+    if "adapter" in card.kinds and card.recipe.model.new_words:
+        parts.append(
+            "The adapter with peft, which gives the base rows for the new tokens:\n\n```python\n"
+            "from peft import AutoPeftModelForCausalLM\n"
+            "from transformers import AutoTokenizer\n\n"
+            'model = AutoPeftModelForCausalLM.from_pretrained("adapter")\n'
+            'tokenizer = AutoTokenizer.from_pretrained("adapter")\n'
+            f"{_generate_lines(card)}```"
+        )
+    elif "adapter" in card.kinds:
         parts.append(
             "The adapter with peft:\n\n```python\n"
             "from peft import PeftModel\n"
@@ -227,7 +254,7 @@ def _duration(seconds: float) -> str:
 
 
 def _settings(recipe: Recipe) -> list[tuple[str, str]]:
-    training = recipe.training
+    training, is_packed = recipe.training, recipe.model.quantization in _PACKED
     rows: list[tuple[str, Any]] = [
         ("Batch size (rows a step)", training.batch_size),
         ("Batch tokens", training.batch_tokens),
@@ -237,10 +264,12 @@ def _settings(recipe: Recipe) -> list[tuple[str, str]]:
         ("Schedule", training.schedule.kind),
         ("Warm-up ratio", training.schedule.warmup_ratio),
         ("Smallest rate ratio", training.schedule.min_ratio),
+        ("Optimizer", training.optimizer.kind),
         ("Weight decay", training.optimizer.weight_decay),
         ("Largest gradient norm", training.max_grad_norm),
         ("Longest row (tokens)", recipe.data.max_length),
         ("Precision", recipe.model.dtype),
+        ("Quantised base in training", recipe.model.quantization if is_packed else None),
         ("Seed", training.seed),
     ]
     if recipe.adapter.kind == "lora":
@@ -267,6 +296,13 @@ def _limits(recipe: Recipe) -> str:
         if used
         else ""
     )
+    if recipe.model.quantization in _PACKED:
+        around += (
+            "The adapter was trained beside quantised weights and goes with the base in full "
+            "precision; in training the base was "
+            f"rounded to {_PACKED[recipe.model.quantization][0]}, so the numbers above can differ "
+            "slightly from those of this result.\n\n"
+        )
     return (
         f"{around}The model can be wrong, and inherits the limits and the licence of its base; "
         "evaluate it on your own data before you rely on it."

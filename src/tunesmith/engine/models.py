@@ -1,6 +1,6 @@
 """From the name of a base model to a model in memory. Read `load_model` first.
 
-`model_sources.py` finds and downloads, `model_files.py` checks the folder, this module loads it.
+`model_sources.py` finds, `tunesmith.models` downloads and checks the folder, this module loads it.
 """
 
 from __future__ import annotations
@@ -10,16 +10,27 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import torch
 
-from tunesmith.engine.model_files import check_model_files, kind_of
-from tunesmith.engine.model_sources import OnProgress, recipe_of_result, resolve_name
+from tunesmith.engine.methods.prompts import refuse_merging
+from tunesmith.engine.methods.put_on import put_on
+from tunesmith.engine.methods.rope import Rope, rope_of_adapter
+from tunesmith.engine.methods.vocabulary import grown_tokenizer, trained_ids
+from tunesmith.engine.model_sources import (
+    OnProgress,
+    is_checkpoint,
+    recipe_of_result,
+    resolve_name,
+    run_of_result,
+)
 from tunesmith.errors import ModelError
+from tunesmith.models.adapters import is_in_front
+from tunesmith.models.files import check_model_files, kind_of
+from tunesmith.models.vocabulary import check_tokenizer_size
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -45,8 +56,6 @@ TOKENIZER_FILES = (
     "vocab.json",
     "merges.txt",
 )
-# A vocabulary table may be larger than the tokenizer (rounded up), but not by this factor.
-LARGEST_TABLE_RATIO = 2
 
 
 def cache_directory() -> Path:
@@ -80,25 +89,90 @@ def load_model(
     attention: str = "sdpa",
     device: torch.device | str = "cpu",
     trust_remote_code: bool = False,
+    rope: Rope | None = None,
 ) -> PreTrainedModel:
     """The model of a folder, every weight read from it; an adapter comes merged into its base.
 
-    `attention` is a name that transformers knows; `auto` leaves the choice to it.
+    `attention` is a name that transformers knows; `auto` leaves the choice to it. `rope` scales the
+    positions of a model that has not been scaled yet.
     """
     check_model_files(directory, trust_remote_code=trust_remote_code)
     if kind_of(directory) == "adapter":
+        if is_in_front(directory):
+            raise refuse_merging(str(directory))
         base = load_model(
             base_of_adapter(directory),
             dtype=dtype,
             attention=attention,
             device=device,
             trust_remote_code=trust_remote_code,
+            rope=rope or rope_of_adapter(directory),
         )
         return _merge(base, directory)
-    config = load_config(directory, trust_remote_code=trust_remote_code)
+    config = load_config(directory, trust_remote_code=trust_remote_code, rope=rope)
     check_vocabulary(directory, config)
     model = _read_weights(directory, config, dtype, attention, trust_remote_code)
     return model.to(device)  # pyright: ignore[reportArgumentType]
+
+
+def load_reward_model(
+    directory: Path,
+    *,
+    seed: int,
+    dtype: torch.dtype,
+    attention: str,
+    device: torch.device,
+    trust_remote_code: bool = False,
+    rope: Rope | None = None,
+) -> PreTrainedModel:
+    """A language model whose head is a new score, drawn from `seed`; a reward model keeps its own.
+
+    transformers reads the score off the last token that is not padding.
+    """
+    if kind_of(directory) == "adapter":
+        raise ModelError(
+            f"{directory} is an adapter; a reward model starts from a whole model.",
+            hint="Export it merged first: tunesmith export RUN --format merged --out DIR.",
+            code="reward_base_is_adapter",
+        )
+    check_model_files(directory, trust_remote_code=trust_remote_code)
+    config = load_config(directory, trust_remote_code=trust_remote_code, rope=rope)
+    check_vocabulary(directory, config)
+    config.num_labels = 1
+    if config.pad_token_id is None:
+        config.pad_token_id = _padding_of(directory)
+    model = _read_weights(
+        *(directory, config, dtype, attention, trust_remote_code), automatic=_REWARD
+    )
+    if not is_reward_model(directory):
+        _draw_score(model, seed)
+    return model.to(device)  # pyright: ignore[reportArgumentType]
+
+
+_CAUSAL, _REWARD = "AutoModelForCausalLM", "AutoModelForSequenceClassification"
+
+
+def is_reward_model(directory: Path) -> bool:
+    """True for a folder whose model scores texts and writes none."""
+    settings = json.loads((directory / "config.json").read_bytes())
+    return any("SequenceClassification" in name for name in settings.get("architectures") or ())
+
+
+def _padding_of(directory: Path) -> int | None:
+    """The number of the tokenizer's padding token."""
+    from tunesmith.data.tokenizer import TextTokenizer
+
+    tokenizer = TextTokenizer.load(load_tokenizer_files(directory, cache_directory()))
+    token = tokenizer.special("pad_token") or tokenizer.eos_token
+    return None if token is None else tokenizer.token_id(token)
+
+
+def _draw_score(model: Any, seed: int) -> None:
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        width = float(getattr(model.config.get_text_config(), "initializer_range", 0.02))
+        model.score.weight.copy_(width * torch.randn(model.score.weight.shape))
+    model.score.float()  # adapters and scores are trained in float32
 
 
 def _read_weights(
@@ -107,13 +181,20 @@ def _read_weights(
     dtype: torch.dtype,
     attention: str,
     trust_remote_code: bool,
+    automatic: str = _CAUSAL,
 ) -> PreTrainedModel:
-    from transformers import AutoModelForCausalLM
+    import transformers
     from transformers.utils import logging
 
+    if automatic == _CAUSAL and is_reward_model(directory):
+        raise ModelError(
+            f"{directory} is a reward model: it scores answers and writes none.",
+            hint="Choose a language model here.",
+            code="reward_model",
+        )
     logging.disable_progress_bar()
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = getattr(transformers, automatic).from_pretrained(
             directory,
             config=config,
             dtype=dtype,
@@ -130,6 +211,8 @@ def _read_weights(
             f"{_transformers_version()} knows.",
         ) from error
     model, report = loaded
+    if automatic == _REWARD and not is_reward_model(directory):
+        report["missing_keys"] = {name for name in report["missing_keys"] if "score." not in name}
     _check_complete(directory, report)
     model.name_or_path = str(directory)
     return model
@@ -144,6 +227,7 @@ def _check_complete(directory: Path, report: dict[str, Any]) -> None:
             f"{len(absent)} weights of {directory} are missing or have another shape: {shown}.",
             hint="config.json and the weights do not belong together; download the model again.",
             code="model_weights_incomplete",
+            count=len(absent),
         )
 
 
@@ -162,12 +246,8 @@ def _transformers_version() -> str:
 
 
 def _merge(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
-    from peft import PeftModel
-
-    from tunesmith.engine.adapter import known_notices
-
-    with known_notices():
-        merged: Any = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    merged: Any = put_on(model, adapter)
+    merged = merged.merge_and_unload()
     merged.name_or_path = str(adapter)
     return merged
 
@@ -192,17 +272,23 @@ def base_of_adapter(directory: Path) -> Path:
                 hint=error.hint,
                 code=error.code,
             ) from error
-        return resolve_base(recipe.model, base_dir=directory.parent.parent)
+        return resolve_base(recipe.model, base_dir=run_of_result(directory))
 
 
-def load_config(directory: Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
+def load_config(
+    directory: Path, *, trust_remote_code: bool = False, rope: Rope | None = None
+) -> PretrainedConfig:
     """The configuration of a model folder, of its base for an adapter."""
     from transformers import AutoConfig
 
     if kind_of(directory) == "adapter":
-        return load_config(base_of_adapter(directory), trust_remote_code=trust_remote_code)
+        rope = rope or rope_of_adapter(directory)
+        config = load_config(
+            base_of_adapter(directory), trust_remote_code=trust_remote_code, rope=rope
+        )
+        return with_rows(config, trained_ids(directory))
     try:
-        return AutoConfig.from_pretrained(
+        config = AutoConfig.from_pretrained(
             directory, local_files_only=True, trust_remote_code=trust_remote_code
         )
     except (ValueError, OSError, KeyError, TypeError) as error:
@@ -210,6 +296,16 @@ def load_config(directory: Path, *, trust_remote_code: bool = False) -> Pretrain
             f"config.json in {directory} is not understood: {_first_line(error)}",
             hint=f"transformers {_transformers_version()} has to know the model type.",
         ) from error
+    if rope is not None:
+        rope.apply(config)
+    return config
+
+
+def with_rows(config: PretrainedConfig, ids: Sequence[int]) -> PretrainedConfig:
+    """A configuration whose tables have rows for these tokens, too."""
+    text = config.get_text_config()
+    text.vocab_size = max([int(text.vocab_size), *(number + 1 for number in ids)])
+    return config
 
 
 def context_length(config: PretrainedConfig) -> int | None:
@@ -218,7 +314,9 @@ def context_length(config: PretrainedConfig) -> int | None:
     for name in ("max_position_embeddings", "n_positions", "seq_length", "max_seq_len"):
         value = getattr(text, name, None)
         if isinstance(value, int) and value > 0:
-            return value
+            rope = getattr(text, "rope_parameters", None) or {}
+            grows = rope.get("rope_type") == "dynamic"
+            return int(value * rope["factor"]) if grows else value
     return None
 
 
@@ -274,50 +372,7 @@ def embedding_rows(config: PretrainedConfig) -> int:
 
 def check_vocabulary(tokenizer_dir: Path, config: PretrainedConfig) -> None:
     """Refuse a tokenizer that does not belong to the model; the error names both sizes."""
-    file = tokenizer_dir / "tokenizer.json"
-    if not file.is_file():
-        return  # a slow tokenizer; checked after its conversion
-    rows = embedding_rows(config)
-    regular, added = _token_ids(orjson.loads(file.read_bytes()))
-    size = max([*regular.values(), *added.values()], default=-1) + 1
-    outside = {name for name, number in {**regular, **added}.items() if number >= rows}
-    # Gemma 3 1B lists an image token behind its table; nothing in a text ever produces it.
-    harmless = outside.isdisjoint(regular) and not any(
-        name in _settings_text(tokenizer_dir) for name in outside
-    )
-    if (outside and not harmless) or rows > LARGEST_TABLE_RATIO * size:
-        raise ModelError(
-            f"The tokenizer in {tokenizer_dir} does not belong to the model: it has {size:,} "
-            f"tokens, the model's table has {rows:,} rows.",
-            hint="Put the tokenizer files of this very model beside its weights. If tokens were "
-            "added to the tokenizer, resize the model's embeddings and save both.",
-            code="tokenizer_mismatch",
-            tokenizer_size=size,
-            model_vocabulary=rows,
-        )
-
-
-def _token_ids(tokenizer: dict[str, Any]) -> tuple[dict[str, int], dict[str, int]]:
-    """Regular and added tokens of tokenizer.json; Unigram lists pairs, all others a mapping."""
-    vocabulary = (tokenizer.get("model") or {}).get("vocab") or {}
-    if isinstance(vocabulary, list):
-        vocabulary = {entry[0]: number for number, entry in enumerate(vocabulary)}
-    added = {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or ()}
-    return {name: number for name, number in vocabulary.items() if name not in added}, added
-
-
-def _settings_text(directory: Path) -> str:
-    """What the chat template and the named special tokens say, as text to search in."""
-    parts: list[str] = []
-    template = directory / "chat_template.jinja"
-    if template.is_file():
-        parts.append(template.read_text(encoding="utf-8"))
-    settings = directory / "tokenizer_config.json"
-    if settings.is_file():
-        content = json.loads(settings.read_bytes())
-        names = ("chat_template", "bos_token", "eos_token", "pad_token", "unk_token")
-        parts += [json.dumps(content.get(name), ensure_ascii=False) for name in names]
-    return "\n".join(parts)
+    check_tokenizer_size(tokenizer_dir, embedding_rows(config))
 
 
 def load_tokenizer_files(directory: Path, cache: Path) -> Path:
@@ -325,7 +380,15 @@ def load_tokenizer_files(directory: Path, cache: Path) -> Path:
     if (directory / "tokenizer.json").is_file():
         return directory
     if kind_of(directory) == "adapter":
-        return load_tokenizer_files(base_of_adapter(directory), cache)
+        found = load_tokenizer_files(base_of_adapter(directory), cache)
+        recipe = recipe_of_result(directory)
+        return grown_tokenizer(found, {} if recipe is None else recipe.model.new_words, cache)
+    if is_checkpoint(directory.parent):  # it holds the weights only
+        recipe = recipe_of_result(directory)
+        if recipe is not None:
+            base = resolve_base(recipe.model, base_dir=run_of_result(directory))
+            found = load_tokenizer_files(base, cache)
+            return grown_tokenizer(found, recipe.model.new_words, cache)
     if not any(_may_be_tokenizer(file.name) for file in directory.iterdir()):
         raise ModelError(
             f"{directory} has no tokenizer.json, and no other file of a tokenizer.",

@@ -20,10 +20,10 @@ from tunesmith.data.tokenizer import TextTokenizer
 from tunesmith.engine.adapter import trainable_parameters
 from tunesmith.engine.arena import Arena
 from tunesmith.engine.backbone import build_backbone
-from tunesmith.engine.batch import flat_batch
 from tunesmith.engine.dropout import key_dropout_by_row, set_training
 from tunesmith.engine.head import Head
 from tunesmith.engine.memory import MemoryEstimate, free_memory
+from tunesmith.engine.methods.quantised import num_parameters
 from tunesmith.engine.optimizer import build_optimizer, parameter_groups
 from tunesmith.engine.process import keep_freed_memory
 from tunesmith.engine.reporter import Reporter
@@ -38,7 +38,7 @@ from tunesmith.engine.setup import (
     read_rows,
     step_plan,
 )
-from tunesmith.engine.stages import STAGES
+from tunesmith.engine.stage_setup import stage_to_measure, trial_answers
 from tunesmith.recipe import Recipe, dump_recipe, load_recipe
 from tunesmith.runs import RunDir
 from tunesmith.runs.files import format_bytes
@@ -80,7 +80,8 @@ class Plan:
             "activations": "training.micro_batch_tokens (the result stays the same), or set "
             "training.activation_checkpointing: true",
             "optimizer": "the number of trained weights (adapter.kind: lora, or a lower rank)",
-            "weights": "the size of the base model",
+            "weights": "the size of the base model, or keep its weights in 4 bits "
+            "(model.quantization: nf4 with adapter.kind: lora)",
             "logits": "data.max_length",
         }
         order = sorted(parts, key=lambda part: -getattr(self.memory, part))
@@ -125,8 +126,14 @@ def make_plan(recipe: Recipe, run: RunDir) -> Plan:
     memory = memory_of(recipe, base, model, micro_batch_tokens=micro_batch)
     speed = 0.0
     if memory.total <= FITS * free:
-        speed = measured_speed(recipe, base, model, prepared, steps)
-    tokens, labels = _tokens(prepared, steps)
+        speed = measured_speed(recipe, base, model, trial_answers(recipe, prepared), steps)
+    tokens, labels = _tokens(trial_answers(recipe, prepared), steps)
+    if recipe.stage.kind == "grpo":
+        tokens, labels = (recipe.stage.group_size * each for each in (tokens, labels))
+        reporter.warnings.append(
+            "The time is that of learning from answers of half the longest length; writing them "
+            "comes on top, and is most of it."
+        )
     return Plan(
         rows=_rows(prepared),
         datasets=prepared.report["mixing"]["datasets"],
@@ -134,7 +141,7 @@ def make_plan(recipe: Recipe, run: RunDir) -> Plan:
         epochs=recipe.training.epochs,
         tokens=tokens,
         label_tokens=labels,
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=num_parameters(model),
         trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         micro_batch_tokens=micro_batch,
         memory=memory,
@@ -175,9 +182,10 @@ def measured_speed(
         model,
         attention=recipe.model.attention,
         checkpointing=recipe.training.activation_checkpointing,
+        keys=dropout,
     )
-    optimizer = build_optimizer(arena, recipe.training.optimizer)
-    head, stage = Head.of(model), STAGES[recipe.stage.kind]()
+    optimizer = build_optimizer(arena, recipe.training.optimizer, model=model)
+    head, stage = Head.of(model), stage_to_measure(recipe, prepared)
     set_training(model, True)
     budget = recipe.training.micro_batch_tokens
     assert isinstance(budget, int)
@@ -186,11 +194,11 @@ def measured_speed(
     for step in steps.steps():
         started = time.perf_counter()
         arena.zero_grad()
-        targets = int(prepared.train.label_counts[step.rows].sum())
+        totals = stage.totals(prepared.train, step.rows)
         for rows in micro_batches(step.rows, prepared.train.lengths, budget):
-            batch = flat_batch(prepared.train, rows.tolist(), base.device)
+            batch = stage.batch(prepared.train, rows, base.device)
             dropout.set(step.number, batch)
-            stage.loss(backbone, head, batch, num_targets=targets)[0].backward()
+            stage.loss(backbone, head, batch, totals).loss.backward()
         arena.clip(recipe.training.max_grad_norm)
         optimizer.step()
         if base.device.type == "cuda":

@@ -42,6 +42,21 @@ class Ranks:
         torch.distributed.broadcast_object_list(box, src=0)
         return box[0]
 
+    def extremes(self, tensors: Sequence[Tensor], *, largest: bool) -> None:
+        """The smallest or largest of each tensor over all processes, in place."""
+        if self.world_size > 1:
+            kind = torch.distributed.ReduceOp.MAX if largest else torch.distributed.ReduceOp.MIN
+            for tensor in tensors:
+                torch.distributed.all_reduce(tensor, kind)
+
+    def gather(self, value: Any) -> list[Any]:
+        """What every process says, in the order of ranks."""
+        if self.world_size == 1:
+            return [value]
+        box: list[Any] = [None] * self.world_size
+        torch.distributed.all_gather_object(box, value)
+        return box
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.world_size > 1:

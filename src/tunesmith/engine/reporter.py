@@ -7,15 +7,21 @@ dropped.
 from __future__ import annotations
 
 import importlib
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from tunesmith.engine.narration import line_of
 from tunesmith.recipe import Recipe
 from tunesmith.runs import EventWriter, RunDir
 
+log = logging.getLogger(__name__)
 PROGRESS_SECONDS = 1.0
-SCALARS = ("loss", "token_accuracy", "learning_rate", "grad_norm", "tokens_per_second", "epoch")
+SCALARS = (
+    *("loss", "token_accuracy", "learning_rate", "grad_norm", "tokens_per_second", "epoch"),
+    *("reward", "reward_std", "kl", "entropy", "answer_tokens", "cut_share", "skipped_share"),
+)
 
 
 class Tracker(Protocol):
@@ -53,10 +59,15 @@ class Wandb:
 
     def __init__(self, recipe: Recipe, run: RunDir, _first_step: int | None) -> None:
         wandb: Any = importlib.import_module("wandb")
+        report = recipe.report
+        tags = [report.wandb_tags] if isinstance(report.wandb_tags, str) else report.wandb_tags
         self._run = wandb.init(
-            project="tunesmith",
-            name=recipe.name,
+            project=report.wandb_project,
+            entity=report.wandb_entity or None,
+            name=report.wandb_name or recipe.name,
+            tags=[tag for tag in tags if tag],
             dir=str(run.path),
+            settings=wandb.Settings(console="off"),  # what is printed stays here
             config=recipe.model_dump(mode="json"),
         )
 
@@ -141,6 +152,9 @@ class Reporter:
         if self._writer is None:
             return
         self._writer.emit(event_type, **fields)
+        line = line_of(event_type, fields)
+        if line:
+            log.log(logging.WARNING if event_type == "warning" else logging.INFO, "%s", line)
         if event_type in ("step", "evaluation"):
             prefix = "train" if event_type == "step" else "validation"
             self._open_trackers()

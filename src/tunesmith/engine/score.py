@@ -33,11 +33,10 @@ from tunesmith.engine.backbone import build_backbone
 from tunesmith.engine.batch import flat_batch
 from tunesmith.engine.fused import Backbone
 from tunesmith.engine.generate import load_for_inference
-from tunesmith.engine.head import Head
+from tunesmith.engine.head import Head, language_loss
 from tunesmith.engine.loop import SMALLEST_MICRO_BATCH, is_out_of_memory
 from tunesmith.engine.memory import CPU_MICRO_BATCH, CUDA_MICRO_BATCH
 from tunesmith.engine.models import context_length, exact_context
-from tunesmith.engine.stages import LanguageStage
 from tunesmith.errors import DataError, RunFailed
 from tunesmith.recipe import Dataset
 from tunesmith.runs.files import storage_errors
@@ -177,7 +176,7 @@ class _Scorer:
         model.requires_grad_(False)
         self._backbone: Backbone = build_backbone(model, attention=attention)
         self._backbone.refresh()
-        self._head, self._stage = Head.of(model), LanguageStage()
+        self._head = Head.of(model)
 
     def add(self, table: TokenTable, rows: np.ndarray, sums: np.ndarray) -> None:
         """Add the losses of some rows to their sums; half the micro-batch if memory is short."""
@@ -192,7 +191,9 @@ class _Scorer:
 
     def _losses(self, table: TokenTable, rows: np.ndarray) -> np.ndarray:
         batch = flat_batch(table, rows.tolist(), self._device)
-        _, scores = self._stage.loss(self._backbone, self._head, batch, num_targets=1)
+        hidden_TD = self._backbone(batch.ids_T, batch.positions_T, batch.documents)
+        sources_ND = hidden_TD[batch.sources_N]
+        _, scores = language_loss(sources_ND, batch.labels_N, self._head, num_targets=1)
         found = np.zeros(len(rows), np.float64)
         np.add.at(found, batch.row_of_N.cpu().numpy(), scores.loss_N.double().cpu().numpy())
         return found

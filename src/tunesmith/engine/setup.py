@@ -17,7 +17,7 @@ from torch import nn
 from tunesmith.data.batches import StepPlan
 from tunesmith.data.prepare import Prepared, prepare
 from tunesmith.data.tokenizer import TextTokenizer
-from tunesmith.engine.adapter import apply_adapter, decided_adapter
+from tunesmith.engine.adapter import apply_adapter, decided_adapter, parts_to_save
 from tunesmith.engine.attention import register_flat_attention
 from tunesmith.engine.backbone import decoder_of
 from tunesmith.engine.fused import why_not_fused
@@ -26,11 +26,21 @@ from tunesmith.engine.memory import (
     CUDA_MICRO_BATCH,
     MemoryEstimate,
     Shape,
+    Trained,
     activation_bytes,
     choose_micro_batch,
     estimate_memory,
     free_memory,
+    turned_values,
 )
+from tunesmith.engine.methods.quantised import (
+    num_packed,
+    num_parameters,
+    quantise,
+    require_library,
+)
+from tunesmith.engine.methods.rope import Rope, decided_factor, rope_of
+from tunesmith.engine.methods.vocabulary import grow, grown_tokenizer, new_ids
 from tunesmith.engine.models import (
     cache_directory,
     context_length,
@@ -38,12 +48,18 @@ from tunesmith.engine.models import (
     exact_context,
     load_config,
     load_model,
+    load_reward_model,
     load_tokenizer_files,
     resolve_base,
+    with_rows,
 )
+from tunesmith.engine.optimizer import is_hidden
 from tunesmith.engine.reporter import Reporter
-from tunesmith.errors import DataError, InputError, RunDirError
-from tunesmith.recipe import Notice, Recipe, data_notices
+from tunesmith.engine.stage_setup import decided_stage
+from tunesmith.errors import DataError, InputError, RecipeError, RunDirError
+from tunesmith.recipe import Notice, Optimizer, Recipe, data_notices
+from tunesmith.recipe.problems import problem
+from tunesmith.recipe.prompts import Prompt, PTuning
 from tunesmith.runs import RunDir, checkpoints, write_atomically
 
 TINY_MODEL = 50_000_000  # parameters
@@ -59,19 +75,52 @@ class Base:
     config: Any
     dtype: torch.dtype
     device: torch.device
+    new_ids: tuple[int, ...] = ()  # tokens that the tokenizer has and the weights have no rows for
+    rope: Rope | None = None  # how the positions of the weights are scaled
 
 
 def open_base(recipe: Recipe, run: RunDir, reporter: Reporter, device: torch.device) -> Base:
     """Find, check and describe the base model; nothing large is read yet."""
+    require_library(recipe.model.quantization)
+    _refuse_quantised_on_mps(recipe, device)
     directory = resolve_base(
         recipe.model,
         base_dir=run.path,
         on_progress=lambda done, total, unit: reporter.progress("download", done, total, unit),
     )
     config = load_config(directory, trust_remote_code=recipe.model.trust_remote_code)
-    tokenizer_dir = load_tokenizer_files(directory, cache_directory())
+    rope = _decided_rope(recipe, config, reporter)
+    if rope is not None:
+        rope.apply(config)
+    own = load_tokenizer_files(directory, cache_directory())
+    words = recipe.model.new_words
+    tokenizer_dir = grown_tokenizer(own, words, cache_directory(), reporter.warn)
+    ids = new_ids(tokenizer_dir, own)
+    config = with_rows(config, ids)
     dtype = decide_dtype(recipe.model.dtype, device, reporter.warn)
-    return Base(directory, tokenizer_dir, config, dtype, device)
+    return Base(directory, tokenizer_dir, config, dtype, device, tuple(ids), rope)
+
+
+def _decided_rope(recipe: Recipe, config: Any, reporter: Reporter) -> Rope | None:
+    """How positions are scaled; not at all where the rows fit already."""
+    longest = recipe.data.max_length
+    model = decided_factor(recipe.model, config, longest)
+    if model.rope_scaling != recipe.model.rope_scaling:
+        reporter.warn(
+            "rope_not_needed",
+            f"Rows of {longest:,} tokens fit into the model's context of "
+            f"{context_length(config):,}: its positions are not scaled.",
+            "Raise data.max_length, or write model.rope_factor.",
+        )
+    return rope_of(model)
+
+
+def _refuse_quantised_on_mps(recipe: Recipe, device: torch.device) -> None:
+    """As the rules of the recipe do where the device is named there."""
+    if device.type != "mps" or recipe.model.quantization == "none":
+        return
+    told = problem("quantised_not_on_mps")
+    raise RecipeError(told.message, hint=told.hint, code="quantised_not_on_mps")
 
 
 def read_rows(
@@ -85,10 +134,11 @@ def read_rows(
         seed=recipe.training.seed,
         cache_dir=cache_directory() / "tokens",
         base_dir=run.path,
-        max_context=context_length(base.config),
+        max_context=_room(recipe, base),
         on_progress=lambda what, done, total: reporter.progress("tokenise", done, total, what),
     )
-    require_exact_rows(prepared, base.config)
+    taken = answer_tokens(recipe) + virtual_tokens(recipe)
+    require_exact_rows(prepared, base.config, answer_tokens=taken)
     run.data_dir.mkdir(parents=True, exist_ok=True)
     path = run.data_dir / "report.json"
     if path.is_file() and checkpoints(run):  # before the first one there is nothing to mix
@@ -111,11 +161,12 @@ def read_rows(
     return prepared
 
 
-def require_exact_rows(prepared: Prepared, config: Any) -> None:
+def require_exact_rows(prepared: Prepared, config: Any, *, answer_tokens: int = 0) -> None:
     """Refuse rows whose loss would depend on which other rows share their micro-batch."""
     limit = exact_context(config)
+    limit = None if limit is None else limit - answer_tokens
     tables = [prepared.train, *([prepared.validation] if prepared.validation else [])]
-    longest = max(int(table.lengths.max(initial=0)) for table in tables)
+    longest = max(table.longest_document for table in tables)
     if limit is not None and longest > limit:
         raise DataError(
             f"The longest row has {longest:,} tokens. Beyond its original context of {limit:,}, "
@@ -123,6 +174,8 @@ def require_exact_rows(prepared: Prepared, config: Any) -> None:
             "of them, so the result would depend on the size of the micro-batch.",
             hint=f"Set data.max_length to at most {limit}.",
             code="row_beyond_exact_context",
+            longest=longest,
+            limit=limit,
         )
 
 
@@ -138,6 +191,23 @@ def _notices(recipe: Recipe, base: Base, prepared: Prepared) -> list[Notice]:
     return [n for n in found if not (is_tiny and n.code == "high_rate_small_data")]
 
 
+def answer_tokens(recipe: Recipe) -> int:
+    """Most tokens that the model itself puts behind a row."""
+    return recipe.stage.max_answer_tokens if recipe.stage.kind == "grpo" else 0
+
+
+def virtual_tokens(recipe: Recipe) -> int:
+    """Places of each row that learned vectors take."""
+    adapter = recipe.adapter
+    return adapter.virtual_tokens if isinstance(adapter, Prompt | PTuning) else 0
+
+
+def _room(recipe: Recipe, base: Base) -> int | None:
+    """Tokens of a row that the model has positions for."""
+    context = context_length(base.config)
+    return None if context is None else context - virtual_tokens(recipe)
+
+
 def step_plan(recipe: Recipe, prepared: Prepared) -> StepPlan:
     """All optimizer steps of the run."""
     training = recipe.training
@@ -149,25 +219,37 @@ def step_plan(recipe: Recipe, prepared: Prepared) -> StepPlan:
         epochs=training.epochs,
         max_steps=training.max_steps,
         seed=training.seed,
+        repeats=recipe.stage.iterations if recipe.stage.kind == "grpo" else 1,
     )
 
 
 def load_trainable(recipe: Recipe, run: RunDir, base: Base, reporter: Reporter) -> nn.Module:
     """The base model with its adapters, on the device."""
     reporter.progress("load", 0, 1, "model")
-    attention = recipe.model.attention
-    model = load_model(
-        base.directory,
-        dtype=base.dtype,
-        attention=register_flat_attention() if attention in ("auto", "flat") else attention,
-        device=base.device,
-        trust_remote_code=recipe.model.trust_remote_code,
-    )
+    attention, packing = recipe.model.attention, recipe.model.quantization
+    how: dict[str, Any] = {
+        "dtype": base.dtype,
+        "attention": register_flat_attention() if attention in ("auto", "flat") else attention,
+        # Weights are packed on their way to the device, which has no room for all of them.
+        "device": base.device if packing == "none" else "cpu",
+        "trust_remote_code": recipe.model.trust_remote_code,
+        "rope": base.rope,
+    }
+    if recipe.stage.kind == "rm":
+        model = load_reward_model(base.directory, seed=recipe.training.seed, **how)
+    else:
+        model = load_model(base.directory, **how)
+    grow(model, base.new_ids)
+    if packing != "none":
+        whole = parts_to_save(recipe.adapter, base_dir=run.path)
+        quantise(model, packing, base.device, whole=whole)
+        model = model.to(base.device)  # pyright: ignore[reportArgumentType]
     tuned = apply_adapter(
         model,
         recipe.adapter,
         seed=recipe.training.seed,
         base_dir=run.path,
+        new_ids=base.new_ids,
         on_warning=reporter.warn,
     )
     reporter.progress("load", 1, 1, "model")
@@ -189,9 +271,12 @@ def decide(recipe: Recipe, base: Base, model: Any, prepared: Prepared, plan: Ste
                 update={
                     "dtype": str(base.dtype).removeprefix("torch."),
                     "attention": "flat" if attention == "auto" else attention,
+                    "rope_scaling": "none" if base.rope is None else base.rope.kind,
+                    "rope_factor": 1.0 if base.rope is None else base.rope.factor,
                 }
             ),
             "adapter": decided_adapter(model, recipe.adapter),
+            "stage": decided_stage(recipe),
             "training": training.model_copy(
                 update={
                     "micro_batch_tokens": tokens,
@@ -211,10 +296,11 @@ def micro_batch_size(recipe: Recipe, base: Base, model: Any, prepared: Prepared)
         bytes_per_value=base.dtype.itemsize,
         fused=why_not_fused(model, decoder_of(model)) is None,
         checkpointing=recipe.training.activation_checkpointing,
+        turned=_turned(recipe, base),
     )
     return choose_micro_batch(
         CUDA_MICRO_BATCH if base.device.type == "cuda" else CPU_MICRO_BATCH,
-        int(prepared.train.lengths.max()),
+        int(prepared.train.lengths.max()) + answer_tokens(recipe),
         free_memory(base.device),
         fixed,
         per_token,
@@ -225,13 +311,39 @@ def memory_of(recipe: Recipe, base: Base, model: Any, *, micro_batch_tokens: int
     """The closed-form estimate for a model in memory."""
     return estimate_memory(
         Shape.of(base.config),
-        parameters=sum(p.numel() for p in model.parameters()),
-        trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        parameters=num_parameters(model),
+        trained=trained_weights(model, recipe.training.optimizer),
         micro_batch_tokens=micro_batch_tokens,
         bytes_per_value=base.dtype.itemsize,
         fused=why_not_fused(model, decoder_of(model)) is None,
         checkpointing=recipe.training.activation_checkpointing,
+        quantised=num_packed(model),
+        quantization=recipe.model.quantization,
+        turned=_turned(recipe, base),
     )
+
+
+def trained_weights(model: nn.Module, optimizer: Optimizer) -> Trained:
+    """What the estimate of memory has to know of a model whose gradients are chosen."""
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    inside = [p for name, p in trained if is_hidden(name, p)]
+    weights = sum(p.numel() for p in inside)
+    # Of sides that differ, the one that stands for all: a matrix of side s has 1 / s rows a weight.
+    shares = sum(p.numel() / min(p.shape) for p in inside)
+    return Trained(
+        weights=sum(p.numel() for _, p in trained),
+        inside=weights,
+        narrow=max(1, round(weights / shares)) if shares else 1,
+        edges=sum(sum(p.shape) for _, p in trained),
+        optimizer=optimizer.kind,
+        projection_rank=optimizer.projection_rank,
+    )
+
+
+def _turned(recipe: Recipe, base: Base) -> int:
+    if recipe.adapter.kind != "oft":
+        return 0
+    return turned_values(Shape.of(base.config), recipe.adapter.targets)
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -249,6 +361,7 @@ def choose_device(wanted: str) -> torch.device:
             f"The device is set to {wanted}, but torch sees no such device here.",
             hint="Run `tunesmith doctor`, or set training.device (--device in chat) to auto.",
             code="device_missing",
+            device=wanted,
         )
     if wanted == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

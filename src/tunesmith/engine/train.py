@@ -17,16 +17,18 @@ from tunesmith.engine.adapter import trainable_parameters
 from tunesmith.engine.arena import Arena
 from tunesmith.engine.backbone import build_backbone, decoder_of
 from tunesmith.engine.checkpoint import LoopState, load_checkpoint
-from tunesmith.engine.dropout import key_dropout_by_row
+from tunesmith.engine.dropout import add_row_noise, key_dropout_by_row
 from tunesmith.engine.export import Result, measures, write_artifacts
 from tunesmith.engine.faults import Faults
 from tunesmith.engine.fused import why_not_fused
 from tunesmith.engine.head import Head
-from tunesmith.engine.loop import Outcome, Parts, Trainer
+from tunesmith.engine.loop import Outcome, Parts
+from tunesmith.engine.methods.quantised import num_parameters
 from tunesmith.engine.model_card import Measure
-from tunesmith.engine.optimizer import build_optimizer, parameter_groups
+from tunesmith.engine.optimizer import Optimizers, build_optimizer, parameter_groups
 from tunesmith.engine.ranks import Ranks
 from tunesmith.engine.reporter import Reporter
+from tunesmith.engine.rollout_setup import opened_trainer
 from tunesmith.engine.row_losses import RowLosses
 from tunesmith.engine.setup import (
     Base,
@@ -38,7 +40,7 @@ from tunesmith.engine.setup import (
     read_rows,
     step_plan,
 )
-from tunesmith.engine.stages import STAGES
+from tunesmith.engine.stage_setup import StageParts
 from tunesmith.engine.weights import write_weights
 from tunesmith.evaluation.curves import draw_curves
 from tunesmith.recipe import Recipe, dump_recipe
@@ -71,6 +73,8 @@ def train(
     if ranks.is_first:
         write_atomically(run.resolved_path, dump_recipe(recipe))
     dropout = key_dropout_by_row(model, recipe.training.seed)
+    if recipe.stage.kind == "sft":
+        add_row_noise(decoder_of(model), recipe.stage.neftune_alpha, dropout)
     loraplus = recipe.adapter.loraplus_lr_ratio if recipe.adapter.kind == "lora" else 1.0
     arena = Arena(
         parameter_groups(
@@ -83,8 +87,15 @@ def train(
         model,
         attention=recipe.model.attention,
         checkpointing=recipe.training.activation_checkpointing,
+        keys=dropout,
     )
-    optimizer = build_optimizer(arena, recipe.training.optimizer)
+    optimizer = build_optimizer(
+        arena, recipe.training.optimizer, model=model, seed=recipe.training.seed
+    )
+    head = Head.of(model)
+    stages = StageParts(
+        *(recipe, run, model, backbone, head, prepared, plan, ranks, device, reporter)
+    ).stages()
     row_losses = RowLosses(prepared.train, plan.num_epochs)
     state = resume(run, found, model, arena, optimizer, row_losses)
     backbone.refresh()
@@ -95,13 +106,14 @@ def train(
         model=model,
         backbone=backbone,
         refresh=backbone.refresh,
-        head=Head.of(model),
-        stage=STAGES[recipe.stage.kind](),
+        head=head,
+        stage=stages.training,
         arena=arena,
         optimizer=optimizer,
         plan=plan,
         table=prepared.train,
         validation=prepared.validation,
+        validation_stage=stages.validation,
         row_losses=row_losses,
         dropout=dropout,
         device=device,
@@ -112,7 +124,8 @@ def train(
         wanted=requests(run),
     )
     started = time.perf_counter()
-    outcome = Trainer(parts, state).fit()
+    with opened_trainer(parts, state, base, renderer, found) as trainer:
+        outcome = trainer.fit()
     if outcome.status == "finished" and ranks.is_first:
         before, after = measures(read_events(run)[0], outcome.exported_step)
         warn_if_never_better(outcome, before, after, reporter)
@@ -125,6 +138,7 @@ def train(
             best_loss=outcome.state.best_loss,
             result_step=outcome.exported_step,
             result_loss=None if after is None else after.loss,
+            tokens=outcome.state.tokens,
             seconds=round(time.perf_counter() - started, 2),
         )
     return outcome
@@ -138,7 +152,7 @@ def resume(
     found: CheckpointDir | None,
     model: Any,
     arena: Arena,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizers,
     row_losses: RowLosses,
 ) -> LoopState | None:
     """The state of a checkpoint, put in place; None for a run that begins."""
@@ -170,7 +184,7 @@ def announce(
         datasets=prepared.report["mixing"]["datasets"],
         tokens_per_epoch=int(prepared.train.lengths[pool].sum()),
         label_tokens_per_epoch=int(prepared.train.label_counts[pool].sum()),
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=num_parameters(model),
         trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         micro_batch_tokens=tokens,
         memory_bytes_estimate=memory_of(recipe, base, model, micro_batch_tokens=tokens).total,
@@ -227,7 +241,7 @@ def export(
 
 def _own_template(renderer: Renderer, recipe: Recipe) -> str | None:
     """The chat template that was trained with, where the tokenizer's files do not hold it."""
-    if recipe.stage.kind != "sft" or renderer.chat_template == renderer.tokenizer.chat_template:
+    if recipe.stage.kind == "pt" or renderer.chat_template == renderer.tokenizer.chat_template:
         return None
     return renderer.chat_template
 

@@ -2,24 +2,55 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from tunesmith.engine.methods import pissa
+from tunesmith.engine.methods.prompts import has_vectors
+
+PROMPT_ENCODER = "prompt_encoder.safetensors"
 
 
 def write_weights(model: nn.Module, directory: Path) -> None:
     """`directory/adapter` in PEFT's layout, or `directory/model` in that of transformers."""
     saver: Any = model
     if is_adapter_model(model):
-        saver.save_pretrained(directory / "adapter", save_embedding_layers=False)
-        (directory / "adapter" / "README.md").unlink(missing_ok=True)  # PEFT's own empty card
+        write_adapter(model, directory / "adapter")
+        if has_vectors(model):  # a result has no network that the vectors come from
+            own = {
+                n: t.detach().cpu().clone() for n, t in saver.prompt_encoder.state_dict().items()
+            }
+            save_file(own, directory / PROMPT_ENCODER, metadata={"format": "pt"})
     else:
         # In the names of the model in memory: published names split the experts of a mixture.
         saver.save_pretrained(
             directory / "model", state_dict=separate_state(model), save_original_format=False
         )
+
+
+def write_adapter(model: Any, directory: Path) -> None:
+    """The adapter in PEFT's layout, for the base as it was before training."""
+    # The tables of the embeddings never change with our adapters; "auto" would ask the hub.
+    model.save_pretrained(str(directory), save_embedding_layers=False)
+    (directory / "README.md").unlink(missing_ok=True)  # PEFT's own, empty card
+    start = pissa.start_of(model)
+    if start is None:
+        return
+    from peft import get_peft_model_state_dict
+
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    ordinary = pissa.as_ordinary({n: t.detach().cpu() for n, t in state.items()}, start)
+    weights = {name: tensor.contiguous().clone() for name, tensor in ordinary.items()}
+    save_file(weights, directory / "adapter_model.safetensors", metadata={"format": "pt"})
+    file = directory / "adapter_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    settings |= pissa.doubled(model.peft_config[model.active_adapter])
+    file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def is_adapter_model(model: nn.Module) -> bool:

@@ -1,6 +1,7 @@
 """WHAT to train: frozen, typed, complete. No torch. Read `schema.py` first.
 
-`schema.py` and the sections it names (`model.py`, `dataset.py`, `training.py`) describe a recipe.
+`schema.py` and the sections it names (`model.py`, `stages.py`, `dataset.py`, `training.py`)
+describe a recipe.
 `load.py` reads one, `profiles.py` holds defaults and values by name, `catalog.py` lists all fields.
 """
 
@@ -20,11 +21,23 @@ from tunesmith.recipe.dataset import (
 )
 from tunesmith.recipe.fields import Section
 from tunesmith.recipe.load import Loaded, load, load_recipe, loads, parse, parse_recipe
-from tunesmith.recipe.model import Adapter, Full, Lora, Model, Pretrain, Sft, Stage
+from tunesmith.recipe.model import Adapter, Full, Lora, Model
 from tunesmith.recipe.notices import data_notices, recipe_notices
 from tunesmith.recipe.problems import Notice, Problem
 from tunesmith.recipe.profiles import PRESETS, PROFILES, Preset, Profile, Rule
 from tunesmith.recipe.schema import Recipe
+from tunesmith.recipe.stages import (
+    Cpo,
+    Dpo,
+    Grpo,
+    Kto,
+    Orpo,
+    Pretrain,
+    Reward,
+    Sft,
+    Simpo,
+    Stage,
+)
 from tunesmith.recipe.training import (
     Checkpoint,
     Evaluate,
@@ -50,13 +63,17 @@ __all__ = [
     "Adapter",
     "Change",
     "Checkpoint",
+    "Cpo",
     "Data",
     "DataSource",
     "Dataset",
+    "Dpo",
     "Evaluate",
     "Export",
     "FieldDoc",
     "Full",
+    "Grpo",
+    "Kto",
     "Loaded",
     "Lora",
     "Model",
@@ -66,16 +83,19 @@ __all__ = [
     "NoValidation",
     "Notice",
     "Optimizer",
+    "Orpo",
     "Preset",
     "Pretrain",
     "Problem",
     "Profile",
     "Recipe",
     "Report",
+    "Reward",
     "Rule",
     "Schedule",
     "Section",
     "Sft",
+    "Simpo",
     "Split",
     "Stage",
     "Stop",

@@ -1,4 +1,4 @@
-"""Layers on top of each other: profile, preset, file, command line. The last one wins.
+"""Layers on top of each other: profile, model, preset, file, command line. The last one wins.
 
 Here the kinds of sections are decided, values for all datasets are dealt out to each of them, and
 names that belong together (per-device batch x accumulation) become one number.
@@ -13,10 +13,11 @@ from typing import Any
 from tunesmith.recipe.catalog import catalog, show, variants
 from tunesmith.recipe.foreign import ACCUMULATION, MULTIPLIER, PACKING, PER_DEVICE
 from tunesmith.recipe.layers import Given, Layer
-from tunesmith.recipe.problems import Notice, Problem
+from tunesmith.recipe.problems import Notice, Problem, notice, problem
+from tunesmith.recipe.words import Words, either, listed, quoted
 
-USER = 2
-"""Layers 0 and 1 are profile and preset; from here on a person wrote the values."""
+USER = 3
+"""Layers 0 to 2 are profile, model and preset; from here on a person wrote the values."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,14 @@ def _stack(layers: Sequence[Layer], out: Assembled) -> None:
 def _refuse_missing_sources(out: Assembled) -> None:
     for path in [path for path in out.values if path.startswith("data.train.")]:
         if int(path.split(".")[2]) >= out.sources:
-            there = f"there are {out.sources}, numbered from 0" if out.sources else "there are none"
             line = out.values.pop(path).given.line
-            out.problems.append(Problem(path, f"no such dataset; {there}.", line=line))
+            out.problems.append(problem("no_such_source", path, line, there=_sources(out.sources)))
+
+
+def _sources(number: int) -> Words:
+    if not number:
+        return {"en": "there are none", "zh": "一个也没有"}
+    return {"en": f"there are {number}, numbered from 0", "zh": f"共有 {number} 项，从 0 开始编号"}
 
 
 def _decide_kind(section: str, layers: Sequence[Layer], out: Assembled) -> None:
@@ -127,15 +133,9 @@ def _decide_kind(section: str, layers: Sequence[Layer], out: Assembled) -> None:
     kind_path = f"{section}.kind"
     kind: Any = out.value(kind_path)
     if not isinstance(kind, str) or kind not in kinds:
-        expected = ", ".join(kinds)
-        out.problems.append(
-            Problem(
-                kind_path,
-                f"{show(kind)} is not one of {expected}.",
-                f"Write one of {expected}.",
-                out.line(kind_path),
-            )
-        )
+        line = out.line(kind_path)
+        told = problem("unknown_kind", kind_path, line, value=quoted(kind), kinds=listed(kinds))
+        out.problems.append(told)
         for path in [path for path in out.values if path.startswith(f"{section}.")]:
             del out.values[path]
         return
@@ -167,31 +167,35 @@ def _drop_strangers(section: str, kind: str, out: Assembled) -> None:
         if leaf in variants()[section][kind]:
             continue
         placed = out.values.pop(path)
-        others = " or ".join(name for name, has in variants()[section].items() if leaf in has)
+        others = either(name for name, has in variants()[section].items() if leaf in has)
         if placed.layer >= max(kind_layer, USER):
             out.problems.append(
-                Problem(
+                problem(
+                    "field_of_other_kind",
                     path,
-                    f"belongs to {kind_path} {others}, but {kind_path} is {kind}"
-                    f"{_line_of(out, kind_path)}.",
-                    f"Remove {placed.given.name}, or write {kind_path}: {others}.",
                     placed.given.line,
+                    kind_path=kind_path,
+                    others=others,
+                    kind=kind,
+                    at=_line_of(out, kind_path),
+                    name=placed.given.name,
                 )
             )
         elif placed.layer >= USER:
             out.notices.append(
-                Notice(
+                notice(
                     "value_not_used",
-                    f"{placed.given.where()} is not used: {kind_path} is {kind} now.",
-                    path=path,
+                    path,
+                    what=placed.given.place(),
+                    because={"en": f"{kind_path} is {kind} now", "zh": f"{kind_path} 现为 {kind}"},
                 )
             )
     out.values[kind_path] = out.values.get(kind_path) or Placed(Given(kind_path, kind, "kind"), -1)
 
 
-def _line_of(out: Assembled, path: str) -> str:
+def _line_of(out: Assembled, path: str) -> Words:
     line = out.line(path)
-    return f" (line {line})" if line else ""
+    return {"en": f" (line {line})", "zh": f"（第 {line} 行）"} if line else {"en": "", "zh": ""}
 
 
 def _deal_out(out: Assembled) -> None:
@@ -209,10 +213,10 @@ def _deal_out(out: Assembled) -> None:
         path = placed.given.path
         if where not in used and ".*." not in path:
             section = path.rpartition(".")[0]
-            message = (
-                f"{where} is not used: {section}.kind is {show(out.value(f'{section}.kind'))}."
-            )
-            out.notices.append(Notice("value_not_used", message, path=path))
+            kind = show(out.value(f"{section}.kind"))
+            because = {"en": f"{section}.kind is {kind}", "zh": f"{section}.kind 为 {kind}"}
+            what = placed.given.place()
+            out.notices.append(notice("value_not_used", path, what=what, because=because))
 
 
 def _targets(path: str, out: Assembled) -> list[str]:
@@ -242,14 +246,7 @@ def _batch_size(out: Assembled, devices: int) -> None:
     if None in numbers:
         return
     if per_device is None:
-        out.problems.append(
-            Problem(
-                top.given.name,
-                "says nothing without per_device_train_batch_size.",
-                "Write both, or training.batch_size: the rows of one weight update.",
-                top.given.line,
-            )
-        )
+        out.problems.append(problem("accumulation_alone", top.given.name, top.given.line))
         return
     rows, steps = int(per_device.value), int(accumulation.value) if accumulation else 1
     if batch and batch.layer == top.layer:
@@ -258,11 +255,16 @@ def _batch_size(out: Assembled, devices: int) -> None:
     out.put("training.batch_size", rows * steps * devices, top)
     if top.layer >= USER:
         out.notices.append(
-            Notice(
+            notice(
                 "batch_size_recorded",
-                f"batch_size is {rows * steps * devices}: {rows} rows per device x {steps} "
-                f"accumulation x {devices} device{'s' if devices > 1 else ''}.",
-                path="training.batch_size",
+                "training.batch_size",
+                product=rows * steps * devices,
+                rows=rows,
+                steps=steps,
+                devices={
+                    "en": f"{devices} device{'s' if devices > 1 else ''}",
+                    "zh": f"{devices} 张卡",
+                },
             )
         )
 
@@ -275,15 +277,19 @@ def _compare_batch(
     one_sided = accumulation is None or accumulation.layer < batch.layer
     if stated is None or stated == product or (one_sided and stated % int(per_device.value) == 0):
         return
-    others = per_device.given.where()
+    others = per_device.given.place()
     if accumulation and not one_sided:
-        others += f" x {accumulation.given.where()}"
+        more = accumulation.given.place()
+        others = {language: f"{others[language]} x {more[language]}" for language in others}
     out.problems.append(
-        Problem(
+        problem(
+            "batch_sizes_differ",
             "training.batch_size",
-            f"{batch.given.where()} says {stated} and {others} comes to {product}.",
-            "Keep one of them; batch_size counts the rows of one weight update.",
             batch.given.line,
+            one=batch.given.place(),
+            stated=stated,
+            others=others,
+            product=product,
         )
     )
 
@@ -294,13 +300,9 @@ def _count(placed: Placed, out: Assembled) -> int | None:
     except (TypeError, ValueError):
         number = 0
     if isinstance(placed.value, bool) or number < 1 or number != int(number):
+        said = placed.given
         out.problems.append(
-            Problem(
-                placed.given.name,
-                f"{show(placed.value)} is not a whole number of at least 1.",
-                "",
-                placed.given.line,
-            )
+            problem("not_a_count", said.name, said.line, value=quoted(placed.value))
         )
         return None
     return int(number)
@@ -318,15 +320,7 @@ def _packing(out: Assembled) -> None:
     except (TypeError, ValueError):
         return  # one of the two is refused for itself
     out.put("training.batch_tokens", tokens, packing)
-    out.notices.append(
-        Notice(
-            "packing",
-            f"packing becomes training.batch_tokens: {tokens}, the tokens of a batch of full "
-            "sequences. Rows never see each other.",
-            "Rows of one update are packed anyway; without it the batch size stays exact.",
-            "training.batch_tokens",
-        )
-    )
+    out.notices.append(notice("packing", "training.batch_tokens", tokens=tokens))
 
 
 def _learning_rate_multiplier(out: Assembled) -> None:
@@ -338,33 +332,26 @@ def _learning_rate_multiplier(out: Assembled) -> None:
     if stated and stated.layer >= USER:
         if stated.layer == multiplier.layer:
             out.problems.append(
-                Problem(
+                problem(
+                    "two_learning_rates",
                     path,
-                    f"{stated.given.where()} and {multiplier.given.where()} both set it.",
-                    "Keep one of them.",
                     multiplier.given.line,
+                    one=stated.given.place(),
+                    other=multiplier.given.place(),
                 )
             )
         return
     try:
         rate = float(multiplier.value) * float(out.value(path))
     except (TypeError, ValueError):
+        said = multiplier.given
         out.problems.append(
-            Problem(
-                multiplier.given.name,
-                f"{show(multiplier.value)} is not a number.",
-                "Write 1 for the recommended rate, 2 for twice of it.",
-                multiplier.given.line,
-            )
+            problem("not_a_multiplier", said.name, said.line, value=quoted(multiplier.value))
         )
         return
     out.put(path, rate, multiplier)
     out.notices.append(
-        Notice(
-            "learning_rate_recorded",
-            f"learning_rate is {show(rate)}: {show(multiplier.value)} times the recommended one.",
-            path=path,
-        )
+        notice("learning_rate_recorded", path, rate=show(rate), multiplier=show(multiplier.value))
     )
 
 
@@ -373,11 +360,4 @@ def _half_precision(out: Assembled) -> None:
     if placed is None or placed.value != "float16":
         return
     out.put("model.dtype", "auto", placed)
-    out.notices.append(
-        Notice(
-            "fp16_not_yet",
-            "fp16 is not available yet: bfloat16 is used where the device has it, else float32.",
-            "Write model.dtype: auto to choose this yourself.",
-            "model.dtype",
-        )
-    )
+    out.notices.append(notice("fp16_not_yet", "model.dtype"))

@@ -34,6 +34,8 @@ class FieldDoc:
     bounds: tuple[tuple[str, float], ...]
     kinds: tuple[str, ...]
     facts: Facts
+    other_defaults: tuple[tuple[str, Any], ...] = ()
+    """Kinds of the section whose default is another one, with theirs."""
 
     @property
     def required(self) -> bool:
@@ -70,6 +72,7 @@ WORDS: dict[str, dict[str, str]] = {
         "bool": "true or false",
         "str": "a text",
         "list": "a list of names",
+        "objects": "a list of objects",
         "datasets": "a list of datasets",
         "one of": "one of ",
         "empty": "empty",
@@ -88,12 +91,13 @@ WORDS: dict[str, dict[str, str]] = {
         "bool": "true 或 false",
         "str": "文本",
         "list": "名称列表",
+        "objects": "对象列表",
         "datasets": "数据集列表",
         "one of": "可选 ",
         "empty": "空",
         "comma": "、",
         "or": "，或",
-        "and": "且",
+        "and": "",
         "ge le": "，{ge} 到 {le}",
         "ge": "，不小于 {ge}",
         "gt": "，大于 {gt}",
@@ -231,7 +235,8 @@ def _describe(path: str, info: FieldInfo, kinds: tuple[str, ...]) -> FieldDoc:
         elif get_origin(part) is Literal:
             choices += [str(choice) for choice in get_args(part)]
         else:
-            type_names.append((get_origin(part) or part).__name__)
+            of_objects = get_origin(part) is list and get_args(part)[0] is not str
+            type_names.append("objects" if of_objects else (get_origin(part) or part).__name__)
     default = MISSING if info.is_required() else info.default
     bounds = tuple(
         (name, value)
@@ -245,6 +250,12 @@ def _describe(path: str, info: FieldInfo, kinds: tuple[str, ...]) -> FieldDoc:
     )
 
 
+def _others(first: FieldDoc, other: FieldDoc) -> tuple[tuple[str, Any], ...]:
+    if other.default == first.default or other.leaf == "kind":
+        return first.other_defaults
+    return (*first.other_defaults, *((kind, other.default) for kind in other.kinds))
+
+
 def _merge(first: FieldDoc, other: FieldDoc) -> FieldDoc:
     """The same path in two kinds of a section; the first one declares help and aliases."""
     return FieldDoc(
@@ -256,6 +267,7 @@ def _merge(first: FieldDoc, other: FieldDoc) -> FieldDoc:
         first.bounds,
         first.kinds + other.kinds,
         first.facts if first.facts.en else other.facts,
+        _others(first, other),
     )
 
 

@@ -6,6 +6,7 @@ number, a key that is written twice is a problem, and every value knows its line
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import RecipeError
-from tunesmith.recipe.problems import Problem, refuse
+from tunesmith.recipe.problems import Problem, problem, refuse
+from tunesmith.recipe.words import Words
 
 Key = tuple[str | int, ...]
 
@@ -39,7 +41,10 @@ def read_text(path: Path) -> str:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise RecipeError(
-            f"There is no file {path}.", hint="Check the path; ready recipes are in recipes/."
+            f"There is no file {path}.",
+            hint="Check the path; ready recipes are in recipes/.",
+            code="recipe_not_found",
+            path=str(path),
         ) from None
     except IsADirectoryError:
         raise RecipeError(f"{path} is a directory.", hint="Name the YAML file inside it.") from None
@@ -56,7 +61,7 @@ def parse_yaml(text: str, source: str) -> Document:
     import yaml
 
     if len(text) > _MAX_CHARACTERS or _bracket_depth(text) > _MAX_DEPTH:
-        raise refuse(source, [Problem("", "it is too long or too deeply nested for a recipe.")])
+        raise refuse(source, [problem("recipe_too_large")])
     try:
         loader = _loader()(text)
         node = loader.get_single_node()
@@ -67,13 +72,23 @@ def parse_yaml(text: str, source: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
-        what = " ".join(part for part in (error.context, error.problem) if part)
-        problem = Problem("", f"this is no valid YAML: {what}.", _syntax_hint(text, line), line)
-        raise refuse(source, [problem]) from None
-    except yaml.YAMLError as error:
-        raise refuse(source, [Problem("", f"this is no valid YAML: {error}.")]) from None
+        raise refuse(source, [_syntax_problem(text, str(error.problem), line)]) from None
+    except _Refused as error:
+        raise refuse(source, [error.problem]) from None
+    except yaml.YAMLError:  # of the reader: a character that no text has
+        raise refuse(source, [problem("yaml_unprintable")]) from None
     except RecursionError:
-        raise refuse(source, [Problem("", "it is nested too deeply to be a recipe.")]) from None
+        raise refuse(source, [problem("recipe_too_deep")]) from None
+
+
+def invalid_json(source: str, text: str, error: json.JSONDecodeError) -> RecipeError:
+    """The error for a JSON text that cannot be read, with the line as it stands."""
+    lines = text.splitlines()
+    here = lines[error.lineno - 1] if error.lineno <= len(lines) else None
+    shown = _line_shown(here)
+    return refuse(
+        source, [problem("json_invalid", "", error.lineno, column=error.colno, shown=shown)]
+    )
 
 
 def parse_value(text: str) -> Any:
@@ -86,6 +101,14 @@ def dump_yaml(value: Any) -> str:
     import yaml
 
     return yaml.dump(value, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=100)
+
+
+class _Refused(Exception):
+    """Valid YAML that no recipe may hold."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
 
 
 class _Builder:
@@ -101,10 +124,11 @@ class _Builder:
 
         self._nodes += 1
         if self._nodes > _MAX_NODES:
-            raise yaml.YAMLError(f"it has more than {_MAX_NODES} values")
+            raise _Refused(problem("too_many_values", most=_MAX_NODES))
         self._document.lines.setdefault(key, node.start_mark.line + 1)
         if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
-            raise yaml.YAMLError(f"line {node.start_mark.line + 1} has the unknown tag {node.tag}")
+            line = node.start_mark.line + 1
+            raise _Refused(problem("unknown_tag", "", line, at=line, tag=node.tag))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, key)
         if isinstance(node, yaml.SequenceNode):
@@ -129,12 +153,7 @@ class _Builder:
             name = str(name_node.value)
             if name in first and name != "<<":
                 self._document.problems.append(
-                    Problem(
-                        name,
-                        f"is written twice, in line {first[name]} and in line {line}.",
-                        "Keep one of them.",
-                        line,
-                    )
+                    problem("written_twice", name, line, first=first[name], second=line)
                 )
             first.setdefault(name, line)
 
@@ -148,13 +167,38 @@ def _bracket_depth(text: str) -> int:
     return deepest
 
 
-def _syntax_hint(text: str, line: int | None) -> str:
+# What the YAML library finds, by a part of its words, and our code for it.
+_SYNTAX = {
+    "mapping values are not allowed": "yaml_two_colons",
+    "could not find expected ':'": "yaml_no_colon",
+    "expected ',' or": "yaml_unclosed",
+    "unexpected end of stream": "yaml_unclosed",
+    "<stream end>": "yaml_unclosed",
+    "expected <block end>": "yaml_indent",
+    "undefined alias": "yaml_alias",
+    "that cannot start any token": "yaml_character",
+    "but found another document": "yaml_several",
+}
+
+
+def _syntax_problem(text: str, found: str, line: int | None) -> Problem:
+    """A sentence of ours for what the YAML library found, and the line as it stands."""
     lines = text.splitlines()
-    if line is None or line > len(lines):
-        return "Look for a missing bracket, quote or colon at the end of the file."
-    if "\t" in lines[line - 1]:
-        return "The line holds a tab; YAML wants spaces."
-    return f"The line reads: {lines[line - 1].strip()[:80]}"
+    here = lines[line - 1] if line is not None and line <= len(lines) else None
+    code = next((code for part, code in _SYNTAX.items() if part in found), "yaml_invalid")
+    if here is not None and "\t" in here:
+        code = "yaml_tab"
+    return problem(code, "", line, shown=_line_shown(here))
+
+
+def _line_shown(line: str | None) -> Words:
+    if line is None:
+        return {
+            "en": "Look for a missing bracket, quote or colon at the end of the file.",
+            "zh": "请检查文件末尾是否缺少括号、引号或冒号。",
+        }
+    text = line.strip()[:80]
+    return {"en": f"The line reads: {text}", "zh": f"该行内容：{text}。"}
 
 
 @cache

@@ -12,14 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunesmith.recipe.problems import Notice, Problem
+from tunesmith.recipe.problems import Notice, Problem, notice, problem
+from tunesmith.recipe.words import listed, quoted
 
 PER_DEVICE = "~per_device_train_batch_size"
 ACCUMULATION = "~gradient_accumulation_steps"
 PACKING = "~packing"
 MULTIPLIER = "~learning_rate_multiplier"
-
-NO_QUANTISATION = "Training on quantised weights (QLoRA) is not part of this version."
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,8 @@ class Translation:
     def put(self, path: str, value: Any, said: Said) -> None:
         self.values.append((path, value, said))
 
-    def refuse(self, said: Said, message: str, hint: str) -> None:
-        self.problems.append(Problem(said.name, message, hint, said.line))
+    def refuse(self, said: Said, code: str, **values: Any) -> None:
+        self.problems.append(problem(code, said.name, said.line, **values))
 
 
 def translate(said: Mapping[str, Said]) -> Translation:
@@ -74,11 +73,7 @@ def _val_size(said: Said, out: Translation, _: Everything) -> None:
     if size == 0:
         out.put("data.validation.kind", "none", said)
     elif size >= 1:
-        out.refuse(
-            said,
-            f"{said.value} is a number of rows; validation is split off as a share of the rows.",
-            "Write data.validation: {kind: split, fraction: 0.1, max_rows: 100}.",
-        )
+        out.refuse(said, "validation_rows_not_share", value=quoted(said.value))
     else:
         out.put("data.validation.fraction", size, said)
 
@@ -111,7 +106,7 @@ def _half(dtype: str) -> Callable[[Said, Translation, Everything], None]:
         if said.value is True:
             out.put("model.dtype", dtype, said)
         elif said.value is not False:
-            out.refuse(said, f"{said.value!r} is neither true nor false.", "Write model.dtype.")
+            out.refuse(said, "not_a_switch", value=quoted(said.value))
         elif not any(flag.value for flag in flags):
             out.put("model.dtype", "float32", said)
 
@@ -125,45 +120,57 @@ def _report_to(said: Said, out: Translation, _: Everything) -> None:
     wanted = list(known) if "all" in wanted else [item for item in wanted if item != "none"]
     for item in wanted:
         if item not in known:
-            out.refuse(said, f"{item} is not supported.", f"Choose among {', '.join(known)}.")
+            out.refuse(said, "unknown_tracker", value=item, known=listed(known))
     for item in known:
         out.put(f"report.{item}", item in wanted, said)
 
 
 def _bits(said: Said, out: Translation, _: Everything) -> None:
-    if said.value not in (None, 0, 16, 32, "none"):
-        out.refuse(said, NO_QUANTISATION, "Remove it; LoRA in bfloat16 is the nearest choice.")
+    kinds = {"4": "nf4", "8": "int8"}
+    if str(said.value) in kinds:
+        out.put("model.quantization", kinds[str(said.value)], said)
+    elif said.value not in (None, 0, 16, 32, "none"):
+        out.refuse(said, "other_bits", value=quoted(said.value))
+
+
+def _load_in(kind: str) -> Callable[[Said, Translation, Everything], None]:
+    def choose(said: Said, out: Translation, _: Everything) -> None:
+        if said.value is True:
+            out.put("model.quantization", kind, said)
+        elif said.value not in (None, False):
+            out.refuse(said, "not_true_or_false", value=quoted(said.value))
+
+    return choose
+
+
+def _as_here(*values: Any) -> Callable[[Said, Translation, Everything], None]:
+    """A setting of quantisation that has one value here."""
+
+    def check(said: Said, out: Translation, _: Everything) -> None:
+        if said.value is not None and said.value not in values:
+            out.refuse(said, "other_quantisation", value=quoted(said.value))
+
+    return check
+
+
+def _pissa(said: Said, out: Translation, _: Everything) -> None:
+    if said.value is True:
+        out.put("adapter.init", "pissa", said)
+    elif said.value not in (None, False):
+        out.refuse(said, "not_true_or_false", value=quoted(said.value))
 
 
 def _place(said: Said, out: Translation, _: Everything) -> None:
-    out.notices.append(
-        Notice(
-            "output_place",
-            f"{said.name} is not used: the place of a run is not part of its recipe.",
-            f"Give it on the command line: --run {said.value}",
-            said.name,
-        )
-    )
+    out.notices.append(notice("output_place", said.name, place=str(said.value)))
 
 
 def _task_type(said: Said, out: Translation, _: Everything) -> None:
-    out.notices.append(
-        Notice(
-            "task_type",
-            f"{said.name} is not used: a recipe says how to train, whatever the task.",
-            "Choose the method with adapter.kind.",
-            said.name,
-        )
-    )
+    out.notices.append(notice("task_type", said.name))
 
 
 def _warmup_steps(said: Said, out: Translation, _: Everything) -> None:
     if said.value not in (None, 0):
-        out.refuse(
-            said,
-            "warm-up is a share of the training here.",
-            "Write training.schedule.warmup_ratio: steps of warm-up / steps in all.",
-        )
+        out.refuse(said, "warmup_steps_not_share")
 
 
 NAMES: dict[str, Callable[[Said, Translation, Everything], None]] = {
@@ -191,6 +198,12 @@ NAMES: dict[str, Callable[[Said, Translation, Everything], None]] = {
     "report_to": _report_to,
     "quantization_bit": _bits,
     "bits": _bits,
+    "load_in_4bit": _load_in("nf4"),
+    "load_in_8bit": _load_in("int8"),
+    "quantization_method": _as_here("bnb", "bitsandbytes"),
+    **dict.fromkeys(("quantization_type", "bnb_4bit_quant_type"), _as_here("nf4")),
+    **dict.fromkeys(("double_quantization", "bnb_4bit_use_double_quant"), _as_here(True)),
+    "pissa_init": _pissa,
     "output_dir": _place,
     "train_url": _place,
     "task_type": _task_type,

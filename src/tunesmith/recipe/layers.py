@@ -22,11 +22,11 @@ from tunesmith.recipe.catalog import (
     names,
     normalise,
     sections,
-    show,
 )
 from tunesmith.recipe.document import Key
 from tunesmith.recipe.foreign import Said
-from tunesmith.recipe.problems import Notice, Problem
+from tunesmith.recipe.problems import Notice, Problem, problem
+from tunesmith.recipe.words import Words, either, guess, listed, quoted
 
 # A section that is written as a plain value means this field of it: `model: starter`.
 _SHORTHAND = {
@@ -41,6 +41,12 @@ _SHORTHAND = {
 }
 
 
+# Where values are written that win over a recipe.
+ON_COMMAND_LINE = " on the command line"
+IN_REQUEST = " in the request"
+_PLACES = {ON_COMMAND_LINE: "（命令行）", IN_REQUEST: "（请求）"}
+
+
 @dataclass(frozen=True)
 class Given:
     """A value for a path, and where it was written. A soft one applies only where it can."""
@@ -53,7 +59,19 @@ class Given:
     soft: bool = False
 
     def where(self) -> str:
-        return f"{self.name} (line {self.line})" if self.line else f"{self.name}{self.origin}"
+        return self.place()["en"]
+
+    def place(self) -> Words:
+        """Name and place, as a problem tells them."""
+        if self.line:
+            return {
+                "en": f"{self.name} (line {self.line})",
+                "zh": f"{self.name}（第 {self.line} 行）",
+            }
+        return {
+            "en": f"{self.name}{self.origin}",
+            "zh": f"{self.name}{_PLACES.get(self.origin, '')}",
+        }
 
 
 @dataclass
@@ -120,14 +138,14 @@ class _Reader:
             head, _, rest = name.partition(".")
             self._dotted(section, head, rest, name, value, key)
         else:
-            self.layer.problems.append(_unknown(section, name, value, line))
+            self.layer.problems.append(_unknown(section, name, line))
 
     def _dotted(self, section: str, head: str, rest: str, name: str, value: Any, key: Key) -> None:
         path = f"{section}.{head}" if section else head
         if generic(path) in sections():
             self._entry(path, rest, value, key)
         else:
-            self.layer.problems.append(_unknown(section, name, value, self._lines.get(key)))
+            self.layer.problems.append(_unknown(section, name, self._lines.get(key)))
 
     def _known(self, path: str, name: str, value: Any, key: Key) -> None:
         if generic(path) == "data.train":
@@ -144,14 +162,10 @@ class _Reader:
         if path in ("data.validation", "data.test") and value is False:
             value = "none"  # YAML reads `validation: no` as false
         if field_name is None:
-            inside = ", ".join(sections()[path])
+            inside = listed(sections()[path])
+            line = self._lines.get(key)
             self.layer.problems.append(
-                Problem(
-                    path,
-                    f"is a section, not a value; {show(value)} was given.",
-                    f"Its fields are {inside}.",
-                    self._lines.get(key),
-                )
+                problem("section_not_value", path, line, value=quoted(value), inside=inside)
             )
         else:
             self._known(f"{path}.{field_name}", name, value, key)
@@ -165,9 +179,9 @@ class _Reader:
             for path in concrete:
                 self._leaf(path, name, value, key, soft=True)
         else:
-            options = " or ".join(concrete)
+            line = self._lines.get(key)
             self.layer.problems.append(
-                Problem(name, f"can mean {options}.", "Write the full name.", self._lines.get(key))
+                problem("ambiguous_name", name, line, places=either(concrete))
             )
 
     def _leaf(self, path: str, name: str, value: Any, key: Key, *, soft: bool = False) -> None:
@@ -251,33 +265,44 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _conflict(known: Given, given: Given) -> Problem:
-    return Problem(
+    return problem(
+        "conflicting_names",
         given.path,
-        f"{known.where()} says {show(known.value)} and {given.where()} says {show(given.value)}; "
-        "both mean the same field.",
-        "Keep one of them.",
         given.line,
+        one=known.place(),
+        first=quoted(known.value),
+        other=given.place(),
+        second=quoted(given.value),
     )
 
 
-def _unknown(section: str, name: str, value: Any, line: int | None) -> Problem:
+def _unknown(section: str, name: str, line: int | None) -> Problem:
     path = f"{section}.{name}" if section else name
     elsewhere = lookup("", name)
     if elsewhere and section:
-        places = " or ".join(elsewhere)
-        return Problem(path, f"unknown here; {name} is {places}.", f"Move it to {places}.", line)
+        places = either(elsewhere)
+        return problem("field_elsewhere", path, line, name=name, places=places)
     nearest = _nearest(generic(section), name)
-    if nearest:
-        return Problem(path, "unknown field.", f"Did you mean {nearest}?", line)
-    if section:
-        inside = ", ".join(sections().get(generic(section), {})) or "none"
-        return Problem(path, "unknown field.", f"Fields of {section}: {inside}.", line)
-    del value
-    return Problem(path, "unknown field.", "`tunesmith recipe fields` lists all fields.", line)
+    known = {"en": "", "zh": ""} if nearest else _known_fields(section)
+    return problem("unknown_field", path, line, guess=guess(nearest), known=known)
 
 
-def _nearest(section: str, name: str) -> str:
-    """The nearest known name, with the path that it means."""
+def _known_fields(section: str) -> Words:
+    """Where the fields are listed: those of a section at once."""
+    if not section:
+        return {
+            "en": "`tunesmith recipe fields` lists all fields.",
+            "zh": "`tunesmith recipe fields` 列出全部字段。",
+        }
+    inside = listed(sections().get(generic(section), {}))
+    return {
+        "en": f"Fields of {section}: {inside['en']}.",
+        "zh": f"{section} 的字段：{inside['zh']}。",
+    }
+
+
+def _nearest(section: str, name: str) -> list[str]:
+    """What the nearest known name can mean."""
     from difflib import get_close_matches
 
     for place in dict.fromkeys((section, "")):
@@ -285,5 +310,5 @@ def _nearest(section: str, name: str) -> str:
         for match in get_close_matches(normalise(name), known, n=1, cutoff=0.7):
             child = sections().get(place, {}).get(known[match])
             paths = [child] if child else list(lookup(place, known[match]))
-            return " or ".join(paths) or known[match]
-    return ""
+            return paths or [known[match]]
+    return []

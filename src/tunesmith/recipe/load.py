@@ -4,35 +4,52 @@
     loaded.recipe     complete and frozen
     loaded.notices    conversions that were made, risks and advice
 
-Defaults come from the profile, then the preset, then the file, then the overrides.
+Defaults come from the profile, then the model, then the preset, then the file, then the overrides.
+What suits a model is known to the caller (`advised`), not here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from tunesmith.errors import RecipeError
 from tunesmith.recipe.assemble import Assembled, assemble
 from tunesmith.recipe.catalog import MISSING, FieldDoc, catalog, generic, show, variants
 from tunesmith.recipe.checks import contradictions
 from tunesmith.recipe.document import Document, parse_value, parse_yaml, read_text
-from tunesmith.recipe.layers import Given, Layer, flatten
+from tunesmith.recipe.layers import IN_REQUEST, ON_COMMAND_LINE, Given, Layer, flatten
 from tunesmith.recipe.notices import recipe_notices
-from tunesmith.recipe.problems import Notice, Problem, refuse
-from tunesmith.recipe.profiles import PRESETS, PROFILES, Rule
+from tunesmith.recipe.problems import Notice, Problem, problem, refuse
+from tunesmith.recipe.profiles import PRESETS, PROFILES, Preset, Rule
 from tunesmith.recipe.schema import Recipe
+from tunesmith.recipe.words import Words, guess, kind_of, listed, quoted
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A recipe, and what its author should know about it."""
+    """A recipe, what its author should know about it, and which values are no defaults.
+
+    `origins`: path to `profile`, `model`, `preset` or `given`. `problems`: of one that `examine`
+    read only; what they name has its default in the recipe. `suited`: the model's own values by
+    path, whether they were used or not.
+    """
 
     recipe: Recipe
     notices: tuple[Notice, ...]
+    origins: Mapping[str, str] = field(default_factory=dict[str, str])
+    problems: tuple[Problem, ...] = ()
+    suited: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def refused(self, path: str) -> bool:
+        """Whether a problem is about this value, or about the list or section that holds it."""
+        return any(path == each.path or path.startswith(f"{each.path}.") for each in self.problems)
+
+
+Advised = Callable[[str], Mapping[str, Any]]
+"""From the name of a base to the values, by path, that suit it where nothing else is said."""
 
 
 def load(path: Path, overrides: Sequence[str] = (), *, devices: int = 1) -> Loaded:
@@ -52,6 +69,24 @@ def parse(mapping: Mapping[str, Any], overrides: Sequence[str] = (), *, devices:
     return parse_document(Document(dict(mapping)), overrides, "recipe", devices)
 
 
+def examine(
+    source: Mapping[str, Any] | Path | str,
+    overrides: Sequence[str] = (),
+    *,
+    devices: int = 1,
+    advised: Advised | None = None,
+) -> Loaded:
+    """A file, a YAML text or a mapping with its problems instead of an error, so that what it
+    names can be looked up too. RecipeError for what is no recipe at all: no YAML, no mapping.
+    """
+    if isinstance(source, Path):
+        document = parse_yaml(read_text(source), str(source))
+        return examine_document(document, overrides, str(source), devices, advised)
+    is_text = isinstance(source, str)
+    document = parse_yaml(source, "recipe") if is_text else Document(dict(source))
+    return examine_document(document, overrides, "recipe", devices, advised, IN_REQUEST)
+
+
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of a YAML file, without the notices."""
     return load(path, overrides).recipe
@@ -66,50 +101,82 @@ def parse_document(
     document: Document, overrides: Sequence[str], source: str, devices: int = 1
 ) -> Loaded:
     """Load a value whose lines are known; the other ways to load all end here."""
+    loaded = examine_document(document, overrides, source, devices)
+    if loaded.problems:
+        raise refuse(source, loaded.problems)
+    return loaded
+
+
+def examine_document(
+    document: Document,
+    overrides: Sequence[str],
+    source: str,
+    devices: int = 1,
+    advised: Advised | None = None,
+    place: str = ON_COMMAND_LINE,
+) -> Loaded:
+    """The recipe of a value whose lines are known, with its problems."""
     if document.value is None:
         document.value = {}
     if not isinstance(document.value, dict):
-        raise RecipeError(
-            f"{source} is no recipe: it holds {_kind_of_value(document.value)}, not fields.",
-            hint="Write fields such as `model: starter`; ready recipes are in recipes/.",
-        )
+        raise refuse(source, [problem("not_a_recipe", what=kind_of(document.value))])
     written = flatten(cast("dict[str, Any]", document.value), document.lines)
     written.problems += document.problems
-    typed = _override_layer(overrides)
+    typed = _override_layer(overrides, place)
     names = _profile_and_preset(written, typed)
     preset = PRESETS.get(names.preset or "")
-    base = [flatten(PROFILES[names.profile].defaults), flatten(preset.values if preset else {})]
-    assembled = assemble([*base, written, typed], devices)
+    names.model = _suited(advised, names, written, typed)
+    assembled = assemble([*_below(names, preset), written, typed], devices)
     assembled.problems += names.problems
     recipe, problems = _validate(assembled, names)
-    if problems:
-        raise refuse(source, problems)
-    return Loaded(recipe, (*assembled.notices, *recipe_notices(recipe)))
+    notices = () if problems else (*assembled.notices, *recipe_notices(recipe))
+    return Loaded(recipe, notices, _origins(assembled), tuple(problems), names.model)
 
 
-def _kind_of_value(value: Any) -> str:
-    return "a list" if isinstance(value, list) else f"the value {show(value)[:40]!r}"
+def _origins(assembled: Assembled) -> dict[str, str]:
+    """Which layer each value comes from, by its path."""
+    names = ("profile", "model", "preset", "given", "given")
+    placed = assembled.values.items()
+    return {path: names[each.layer] for path, each in placed if each.layer >= 0}
 
 
-def _override_layer(overrides: Sequence[str]) -> Layer:
-    """`key=value` on the command line, all in one layer."""
+def _below(names: _Names, preset: Preset | None) -> list[Layer]:
+    """What stands below the words of a person, lowest first."""
+    tables = (PROFILES[names.profile].defaults, names.model, preset.values if preset else {})
+    return [flatten(table) for table in tables]
+
+
+def _suited(
+    advised: Advised | None, names: _Names, written: Layer, typed: Layer
+) -> Mapping[str, Any]:
+    """The model's own values: where no other profile or preset was chosen, for plain tuning.
+
+    A training type with another aim, preferences say, asks for other numbers.
+    """
+    given = {**written.values, **typed.values}
+    base, stage = given.get("model.base"), given.get("stage.kind")
+    is_plain = stage is None or stage.value in (None, "sft")
+    is_own = names.profile != "default" or names.preset is not None
+    if advised is None or is_own or not is_plain or base is None or not isinstance(base.value, str):
+        return {}
+    return advised(base.value)
+
+
+def _override_layer(overrides: Sequence[str], place: str) -> Layer:
+    """`key=value` on the command line or beside a recipe in a request, all in one layer."""
     problems: list[Problem] = []
     values: dict[str, Any] = {}
     for override in overrides:
         name, mark, text = override.partition("=")
         name = re.sub(r"\[(\d+)\]", r".\1", name.strip())
         if not mark or not name:
-            problems.append(
-                Problem(override, "is no override.", "Write field=value, such as epochs=3.")
-            )
+            problems.append(problem("not_an_override", override))
             continue
         value = parse_value(text)
         if name in values and values[name] != value:
-            problems.append(
-                Problem(name, "is given twice on the command line.", "Keep one of them.")
-            )
+            problems.append(problem("given_twice", name))
         values[name] = value
-    layer = flatten(values, origin=" on the command line")
+    layer = flatten(values, origin=place)
     layer.problems += problems
     return layer
 
@@ -121,6 +188,7 @@ class _Names:
     profile: str
     preset: str | None
     problems: list[Problem]
+    model: Mapping[str, Any] = field(default_factory=dict[str, Any])  # what suits the base
 
 
 def _profile_and_preset(*layers: Layer) -> _Names:
@@ -147,14 +215,10 @@ def _known_name(given: Given, known: Mapping[str, Any], problems: list[Problem])
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"Did you mean {near[0]}? " if near else ""
+    code = f"unknown_{given.path}"  # unknown_profile, unknown_preset
+    shown, names = quoted(name), listed(known)
     problems.append(
-        Problem(
-            given.path,
-            f"there is no {given.path} {name!r}.",
-            f"{hint}Known: {', '.join(known)}.",
-            given.line,
-        )
+        problem(code, given.path, given.line, name=shown, guess=guess(near), known=names)
     )
     return None
 
@@ -171,7 +235,7 @@ def _validate(assembled: Assembled, names: _Names) -> tuple[Recipe, list[Problem
         if not failed.keys() & set(found.paths):
             lines = [line for path in found.paths if (line := assembled.line(path))]
             line = max(lines, default=None)
-            problems.append(Problem("", found.message, found.hint, line))
+            problems.append(replace(found.problem, line=line))
     return recipe, problems
 
 
@@ -221,30 +285,48 @@ def _path_of(location: tuple[int | str, ...]) -> str:
 
 def _problem(path: str, kind: str, assembled: Assembled, names: _Names) -> Problem:
     doc = catalog().get(generic(path))
+    line = assembled.line(path)
+    value = assembled.values[path].value if path in assembled.values else None
     if doc is None:
-        return Problem(path, "cannot be read.", "", assembled.line(path))
+        return problem("unreadable_value", path, line, value=quoted(value))
     if kind == "missing":
-        example = "model: starter" if path == "model.base" else f"{doc.leaf}: ..."
-        if path == "data.train":
-            example = "data: {train: [my.jsonl]}"
-        return Problem(path, "is missing.", f"Write {example}. {doc.facts.en.partition('. ')[0]}.")
-    value = assembled.value(path) if path in assembled.values else None
-    default = _default(doc, names)
-    hint = "" if default is MISSING else f"The default is {show(default)}."
-    return Problem(
+        return problem("missing", path, example=_example(doc), help=_first_sentence(doc))
+    is_empty = kind in ("string_too_short", "too_short")
+    return problem(
+        "empty_value" if is_empty else "bad_value",
         path,
-        f"{_quoted(value)} is not {doc.expected()}{_alias(path, assembled)}.",
-        hint,
-        assembled.line(path),
+        line,
+        value=quoted(value),
+        expected={"en": doc.expected("en"), "zh": doc.expected("zh")},
+        alias=_alias(path, assembled),
+        default=_told_default(doc, names),
     )
 
 
+def _example(doc: FieldDoc) -> str:
+    known = {"model.base": "model: starter", "data.train": "data: {train: [my.jsonl]}"}
+    return known.get(doc.path, f"{doc.leaf}: ...")
+
+
+def _first_sentence(doc: FieldDoc) -> Words:
+    en, zh = doc.facts.en.partition(". ")[0], doc.facts.zh.partition("。")[0]
+    return {"en": f"{en.rstrip('.')}.", "zh": f"{zh.rstrip('。')}。"}
+
+
+def _told_default(doc: FieldDoc, names: _Names) -> Words:
+    default = _default(doc, names)
+    if default is MISSING:
+        return {"en": "", "zh": ""}
+    if default is None:
+        return {"en": "The default is empty.", "zh": "默认为空。"}
+    return {"en": f"The default is {show(default)}.", "zh": f"默认值为 {show(default)}。"}
+
+
 def _default(doc: FieldDoc, names: _Names) -> Any:
-    """What profile and preset make of a field that is left out; MISSING where it may not be."""
+    """What profile, model and preset make of a field left out; MISSING where it may not be."""
     rule = PROFILES[names.profile].rules.get(doc.path)
     preset = PRESETS.get(names.preset or "")
-    layers = [flatten(PROFILES[names.profile].defaults), flatten(preset.values if preset else {})]
-    assembled = assemble(layers, devices=1)
+    assembled = assemble(_below(names, preset), devices=1)
     chosen = {placed.given.path: placed.value for placed in assembled.shared}
     chosen |= {path: placed.value for path, placed in assembled.values.items()}
     if doc.path in chosen:
@@ -252,15 +334,13 @@ def _default(doc: FieldDoc, names: _Names) -> Any:
     return MISSING if rule is not None and rule.required else doc.default
 
 
-def _alias(path: str, assembled: Assembled) -> str:
+def _alias(path: str, assembled: Assembled) -> Words:
     """' (written as lora_rank)' where the author used another name."""
     placed = assembled.values.get(path)
-    known = placed is None or placed.given.name in (path, path.rpartition(".")[2])
-    return "" if known or placed is None else f" (written as {placed.given.name})"
-
-
-def _quoted(value: Any) -> str:
-    return repr(value) if isinstance(value, str) else show(value)
+    if placed is None or placed.given.name in (path, path.rpartition(".")[2]):
+        return {"en": "", "zh": ""}
+    name = placed.given.name
+    return {"en": f" (written as {name})", "zh": f"（写作 {name}）"}
 
 
 _PLACEHOLDERS: dict[str, Any] = {
@@ -293,23 +373,25 @@ def _break_rule(
             continue
         if rule.required and concrete not in assembled.values:
             problems.append(
-                Problem(
-                    concrete,
-                    f"is missing: the profile {profile} has no default for it.",
-                    f"Write {rule.describe()}.",
-                )
+                problem("missing_in_profile", concrete, profile=profile, expected=_takes(rule))
             )
         elif not rule.allows(value):
             problems.append(
-                Problem(
+                problem(
+                    "outside_profile",
                     concrete,
-                    f"{show(value)} is outside the profile {profile}, which takes "
-                    f"{rule.describe()}{_alias(concrete, assembled)}.",
-                    "Change it, or choose another profile, such as profile: default.",
                     assembled.line(concrete),
+                    value=quoted(value),
+                    profile=profile,
+                    expected=_takes(rule),
+                    alias=_alias(concrete, assembled),
                 )
             )
     return problems
+
+
+def _takes(rule: Rule) -> Words:
+    return {"en": rule.describe("en"), "zh": rule.describe("zh")}
 
 
 def values_at(recipe: Recipe, path: str) -> list[tuple[str, Any]]:

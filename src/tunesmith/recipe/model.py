@@ -1,4 +1,4 @@
-"""The base model, and which of its weights are trained."""
+"""The base model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from tunesmith.recipe.adapters import Adapter, Full, Lora, as_list, names_in
 from tunesmith.recipe.fields import Section, field, required
+
+__all__ = ["Adapter", "Full", "Lora", "Model"]
 
 
 class Model(Section):
@@ -44,6 +47,56 @@ class Model(Section):
         aliases="torch_dtype compute_type fp16 bf16 pure_bf16 计算类型 计算精度",
         spellings="fp32=float32 bf16=bfloat16 fp16=float16 pure_bf16=bfloat16 half=float16",
     )
+    quantization: Literal["none", "nf4", "int8"] = field(
+        "none",
+        "QLoRA: keep the frozen weights of the layers in 4 bits (`nf4`, with double quantisation) "
+        "or 8 bits (`int8`), with adapter.kind: lora. A quarter or half of the memory of bfloat16; "
+        "slower steps, a slightly lower quality. Needs bitsandbytes. The result is an ordinary "
+        "adapter on the whole base.",
+        "QLoRA：冻结的各层权重以 4 位（`nf4`，含双重量化）或 8 位（`int8`）保存，须配合"
+        " adapter.kind: lora。权重显存约为 bfloat16 的四分之一或一半；每步较慢，效果略低。需要安装"
+        " bitsandbytes。结果是未量化基座上的普通适配器。",
+        aliases="量化 量化等级",
+        spellings="4bit=nf4 8bit=int8 4=nf4 8=int8",
+    )
+    new_tokens: str | list[str] = field(
+        [],
+        "Words that become one token each, such as [<think>, 阿司匹林]. Their vectors begin as the "
+        "mean of those of all known tokens and are trained, with adapter.kind: lora too; give them "
+        "some hundred rows in which they occur. Beside an adapter the whole model is written.",
+        "新增的词，每个词成为一个 token，如 [<think>, 阿司匹林]。其向量以全部已有 token 的平均值"
+        "为初始值并参与训练（adapter.kind: lora 时也是）；建议提供数百行含有这些词的数据。除适配"
+        "器外，还会写出完整模型。",
+        aliases="add_tokens",
+    )
+    new_special_tokens: str | list[str] = field(
+        [],
+        "As new_tokens, for marks that steer the model and are no part of what people read, such "
+        "as [<|search|>]: programs leave them out of the text of an answer.",
+        "同 new_tokens，用于控制模型、不属于正文的标记，如 [<|search|>]：程序输出回答时会将其略"
+        "去。",
+        aliases="add_special_tokens",
+    )
+    rope_scaling: Literal["none", "linear", "dynamic", "yarn", "llama3"] = field(
+        "none",
+        "Stretch the context of a model with rotary positions, for rows longer than it was made "
+        "for. `yarn`: keeps short texts nearly as good; the usual choice. `llama3`: as Llama 3.1. "
+        "`linear`: simple, needs the most training. `dynamic`: acts only where a text is longer "
+        "than the old context, when the result is used; training stays within it. The result is a "
+        "whole model, with adapters too.",
+        "扩展使用旋转位置编码的模型的上下文，用于比原上下文更长的数据。`yarn`：短文本效果几乎不变，"
+        "最常用。`llama3`：Llama 3.1 的方式。`linear`：最简单，需要的训练最多。`dynamic`：仅在使用"
+        "时文本超过原上下文才起作用，训练仍限于原上下文。结果为完整模型，用适配器训练时也是如此。",
+        aliases="rope_type",
+    )
+    rope_factor: Annotated[float, Field(ge=1, le=1000)] | Literal["auto"] = field(
+        "auto",
+        "By how much rope_scaling stretches the context. `auto`: the least whole number that makes "
+        "data.max_length fit. Larger ones cost quality.",
+        "rope_scaling 将上下文扩展的倍数。`auto`：能容纳 data.max_length 的最小整数。倍数越大，"
+        "质量损失越多。",
+        unit="times",
+    )
     attention: Literal["auto", "flat", "eager", "sdpa"] = field(
         "auto",
         "Attention code. `flat` runs all rows of a micro-batch as one sequence; the others are "
@@ -62,117 +115,13 @@ class Model(Section):
         "启。",
     )
 
-
-class Full(Section):
-    """All weights are trained: usually the best result, and the most memory and time."""
-
-    kind: Literal["full"] = field(
-        "full",
-        "Which weights are trained. `full`: all of them; usually the best result, needs the most "
-        "memory and time. `lora`: small matrices beside frozen weights; a fraction of the memory, "
-        "nearly as good.",
-        "训练方式。`full` 全量微调：更新全部参数，通常效果最好，但最耗显存和时间。"
-        "`lora` 局部微调：只训练附加的低秩矩阵，显存占用小得多，效果接近。",
-        aliases="finetuning_type adapter_kind 训练方式 训练方法 微调方式",
-        spellings="全量微调=full 全量更新=full 全参数微调=full 局部微调=lora 局部微调/lora=lora",
-    )
-
-
-class Lora(Section):
-    """Low-rank matrices A and B are trained beside frozen weights, and can be merged into them."""
-
-    kind: Literal["lora"] = "lora"
-    rank: int = field(
-        16,
-        "Number of LoRA weights: the inner dimension of each adapter. Higher is more flexible, "
-        "and takes more memory.",
-        "LoRA 秩：低秩矩阵的维度，决定 LoRA 参数量。越大可训练参数越多、越灵活，占用显存也越多。",
-        aliases="lora_rank loraRank lora_r r LoRA秩 LoRA轶值",
-        ge=1,
-        le=4096,
-    )
-    alpha: int = field(
-        32,
-        "How strongly the adapters act: their output is multiplied by alpha / rank. Twice the "
-        "rank is usual. Higher learns faster, and too high becomes unstable.",
-        "LoRA 影响力的缩放：输出乘以 alpha / rank，通常取秩的两倍。越大学得越快，过大则训练不稳"
-        "定。",
-        aliases="lora_alpha loraAlpha",
-        ge=1,
-    )
-    dropout: float = field(
-        0.0,
-        "Share of adapter inputs dropped at random. Protects against overfitting on small data; "
-        "slows learning.",
-        "随机丢弃适配器输入的比例。数据少时可防止过拟合，但会减慢学习。",
-        aliases="lora_dropout loraDropout",
-        unit="ratio",
-        ge=0,
-        lt=1,
-    )
-    targets: str | list[str] = field(
-        "all-linear",
-        "Which layers get adapters: `all-linear`, or a list of module names such as [q_proj, "
-        "v_proj]. More layers learn more and take more memory.",
-        "为哪些层添加适配器：`all-linear`（全部线性层）或模块名列表，如 [q_proj, v_proj]。层数越多"
-        "效果越好，显存占用也越多。",
-        aliases="lora_target target_modules lora_targets",
-        spellings="all=all-linear",
-        min_length=1,
-    )
-    loraplus_lr_ratio: float = field(
-        1.0,
-        "LoRA+: how many times faster matrix B learns than A. 1 is off; 8 or 16 recommended. "
-        "Published gain: 1-2 % quality and up to about 2x speed at the same compute cost.",
-        "LoRA+：矩阵 B 的学习率是矩阵 A 的多少倍。1 表示关闭，推荐 8 或 16。论文结果：效果提升"
-        " 1-2 %，同等算力下最高约快 2 倍。",
-        unit="times",
-        gt=0,
-        le=1000,
-    )
-    continue_from: str | None = field(
-        None,
-        "Adapter of an earlier result to go on from: its run or adapter folder. Empty starts new "
-        "adapters.",
-        "继续训练的起点：之前训练结果的运行目录或适配器目录。留空则从新的适配器开始。",
-        aliases="finetuned_model adapter_name_or_path 我的模型",
-    )
-
-    @field_validator("targets", mode="before")
+    @field_validator("new_tokens", "new_special_tokens", mode="before")
     @classmethod
-    def _split_names(cls, targets: Any) -> Any:
-        """'q_proj,v_proj' is a list of names too."""
-        if isinstance(targets, str) and "," in targets:
-            return [name.strip() for name in targets.split(",") if name.strip()]
-        return targets
+    def _split_names(cls, names: Any) -> Any:
+        return as_list(names)
 
-
-class Sft(Section):
-    """Supervised fine-tuning: the model learns to give the answers of the data."""
-
-    kind: Literal["sft"] = field(
-        "sft",
-        "Training type. `sft`: learn answers from question-answer data. `pt`: go on with "
-        "pre-training on plain text.",
-        "训练类型。`sft` 有监督微调：从问答数据中学习回答。`pt` 增量预训练：在纯文本上继续预训练。",
-        aliases="stage_kind training_type method.type 训练类型",
-        spellings="supervised=sft 有监督微调=sft 监督微调=sft pretrain=pt 增量预训练=pt 预训练=pt",
-    )
-    loss_on: Literal["all_turns", "last_turn"] = field(
-        "all_turns",
-        "Which answers of a dialogue are learned. `all_turns` uses the data best; `last_turn` "
-        "when earlier answers are only context.",
-        "多轮对话中学习哪些回答。`all_turns` 充分利用数据；若之前的回答只是上下文，则选"
-        " `last_turn`。",
-        spellings="all=all_turns last=last_turn",
-    )
-
-
-class Pretrain(Section):
-    """Continued pre-training: every token of a text is learned, nothing is masked."""
-
-    kind: Literal["pt"] = "pt"
-
-
-Adapter = Annotated[Full | Lora, Field(discriminator="kind")]
-Stage = Annotated[Sft | Pretrain, Field(discriminator="kind")]
+    @property
+    def new_words(self) -> dict[str, bool]:
+        """All new tokens in their order, and whether each is special."""
+        plain = dict.fromkeys(names_in(self.new_tokens), False)
+        return plain | dict.fromkeys(names_in(self.new_special_tokens), True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunesmith.recipe.problems import Notice
+from tunesmith.recipe.problems import Notice, notice
 
 
 @dataclass(frozen=True)
@@ -195,13 +195,7 @@ _BASIC_EN = (
 )
 _BASIC_ZH = "文本分析、文本生成、翻译、查询生成、开放问答、知识问答、改写、摘要与聚合、闲聊"
 
-MINIMUM_HARDWARE_24GB = Notice(
-    "minimum_hardware",
-    "Minimum hardware of this preset: RAM of at least 32 GB, one V100 GPU, at least 24 GB of GPU "
-    "memory.",
-    "On less, lower data.max_length or training.micro_batch_tokens.",
-    "preset",
-)
+MINIMUM_HARDWARE_24GB = notice("minimum_hardware", "preset")
 
 _PRESETS = (
     _pangu(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tunesmith.recipe.catalog import FieldDoc, catalog, show
+from tunesmith.recipe.pages import keep
 from tunesmith.recipe.profiles import PRESETS, PROFILES, Preset, Profile
 
 
@@ -27,6 +26,7 @@ class Page:
     no_default: str
     empty: str
     only: str
+    other_default: str
     spelled: str
     speed: str
     records: str
@@ -54,6 +54,7 @@ Numbers may be written as `5e-5`. Two names of one field with different values a
         no_default="no default",
         empty="empty",
         only=" (only `{}`)",
+        other_default="; {}: `{}`",
         spelled=" Also written: {}.",
         speed=" *Speed and memory only: the result stays the same.*",
         records=" *Does not change the training.*",
@@ -84,6 +85,7 @@ A preset fills in values on top of its profile: `preset: pangu-n2-nl2sql`. What 
         no_default="无默认值",
         empty="空",
         only="（仅 `{}`）",
+        other_default="；{}：`{}`",
         spelled="也可写作：{}。",
         speed="*只影响速度和显存，不改变结果。*",
         records="*不影响训练本身。*",
@@ -138,6 +140,8 @@ def _field_row(doc: FieldDoc, page: Page) -> tuple[str, ...]:
     kinds = page.only.format("`, `".join(doc.kinds)) if doc.kinds else ""
     default = page.required if doc.required else f"`{show(doc.default)}`"
     default = page.empty if doc.default is None else default
+    for kind, value in doc.other_defaults:
+        default += page.other_default.format(kind, page.empty if value is None else show(value))
     names = ", ".join(f"`{alias}`" for alias in doc.facts.aliases)
     takes = doc.expected(page.language) + kinds
     return (f"`{doc.leaf}`", default, takes, meaning, names)
@@ -168,23 +172,7 @@ def _values(values: Mapping[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the pages; with --check only say whether they are up to date."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when stale")
-    parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of the pages")
-    options = parser.parse_args(arguments)
-    stale = [page for page in PAGES if not _is_current(options.docs / page.file, page)]
-    for page in stale:
-        path: Path = options.docs / page.file
-        if options.check:
-            sys.stderr.write(f"{path} is stale; run {_COMMAND[1:-1]}\n")
-        else:
-            path.write_text(reference(page), encoding="utf-8")
-            sys.stderr.write(f"wrote {path}\n")
-    return 1 if stale and options.check else 0
-
-
-def _is_current(path: Path, page: Page) -> bool:
-    return path.is_file() and path.read_text(encoding="utf-8") == reference(page)
+    return keep({page.file: reference(page) for page in PAGES}, _COMMAND[1:-1], arguments)
 
 
 if __name__ == "__main__":

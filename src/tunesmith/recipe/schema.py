@@ -9,7 +9,9 @@ from pydantic import ValidationInfo, model_validator
 from tunesmith.recipe.checks import contradictions
 from tunesmith.recipe.dataset import Data
 from tunesmith.recipe.fields import Section, field, required, section
-from tunesmith.recipe.model import Adapter, Lora, Model, Sft, Stage
+from tunesmith.recipe.gate import Gate
+from tunesmith.recipe.model import Adapter, Lora, Model
+from tunesmith.recipe.stages import Sft, Stage
 from tunesmith.recipe.training import Export, Report, Training
 
 
@@ -40,6 +42,7 @@ class Recipe(Section):
     data: Data = required("Rows to learn from.", "训练数据。")
     training: Training = section(Training, "How the model learns.", "如何训练。")
     export: Export = section(Export, "What is written at the end.", "训练结束时输出什么。")
+    gate: Gate = section(Gate, "When the result counts as better.", "何时判定结果更好。")
     report: Report = section(Report, "Where the curves go.", "训练曲线发送到哪里。")
 
     @model_validator(mode="after")
@@ -47,7 +50,8 @@ class Recipe(Section):
         if info.context is None or info.context.get("check_fields_together", True):
             found = contradictions(self)
             if found:
-                raise ValueError(" ".join(f"{each.message} {each.hint}" for each in found))
+                told = (each.problem for each in found)
+                raise ValueError(" ".join(f"{each.message} {each.hint}" for each in told))
         return self
 
     @property

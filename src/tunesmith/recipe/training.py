@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -10,6 +12,9 @@ from tunesmith.recipe.fields import Section, field, section
 
 StepsOrAuto = Annotated[int, Field(ge=1)] | Literal["auto"]
 TokensOrAuto = Annotated[int, Field(ge=8)] | Literal["auto"]
+
+
+LOW_IS_GOOD = ("loss", "kl")
 
 
 class Schedule(Section):
@@ -45,15 +50,29 @@ class Schedule(Section):
     )
 
 
+OptimizerKind = Literal["adamw", "adamw_8bit", "adafactor", "adam_mini", "muon", "galore", "apollo"]
+
+
 class Optimizer(Section):
     """The rule that turns gradients into updates."""
 
-    kind: Literal["adamw"] = field(
+    kind: OptimizerKind = field(
         "adamw",
-        "Optimizer. AdamW is the usual choice for language models.",
-        "优化器。AdamW 是大语言模型的常用选择。",
+        "Optimizer. `adamw`: the usual choice for language models; 8 bytes a trained weight. "
+        "`adamw_8bit`: nearly the same in 2 bytes, slower. `adam_mini`: half of AdamW's memory. "
+        "`adafactor`: almost none, less steady; its step shrinks by itself. `muon`: turns the "
+        "gradients of matrices into even steps in all directions; half of AdamW's memory, often "
+        "faster when all weights are trained. `galore`, `apollo`: AdamW in a small image of each "
+        "matrix's gradient, for training all weights with the memory of LoRA.",
+        "优化器。`adamw`：大语言模型的常用选择，每个训练参数占 8 字节。`adamw_8bit`：效果相近，仅"
+        "占 2 字节，但较慢。`adam_mini`：显存为 AdamW 的一半。`adafactor`：几乎不占显存，但不够稳"
+        "定，步长会自动减小。`muon`：使矩阵梯度在各方向上步长均匀；显存为 AdamW 的一半，全量训练时"
+        "往往更快。`galore`、`apollo`：在每个矩阵梯度的低维投影中运行 AdamW，以接近 LoRA 的显存训练"
+        "全部参数。",
         aliases="optim optimizer 优化器",
-        spellings="adamw_torch=adamw adamw_torch_fused=adamw adamw_hf=adamw adam_w=adamw",
+        spellings="adamw_torch=adamw adamw_torch_fused=adamw adamw_hf=adamw adam_w=adamw "
+        "adamw_bnb_8bit=adamw_8bit adamw_torch_8bit=adamw_8bit galore_adamw=galore "
+        "apollo_adamw=apollo",
     )
     weight_decay: float = field(
         0.0,
@@ -87,6 +106,34 @@ class Optimizer(Section):
         aliases="adam_epsilon",
         gt=0,
         le=1,
+    )
+    projection_rank: int = field(
+        128,
+        "galore, apollo: rows of the image of a gradient. Higher keeps more of it and takes more "
+        "memory; a quarter of the width of the model is usual.",
+        "galore、apollo：梯度投影的秩。越大保留的信息越多、越占显存；通常取模型宽度的四分之一。",
+        aliases="galore_rank apollo_rank",
+        ge=1,
+        le=65536,
+    )
+    projection_gap: int = field(
+        200,
+        "galore, apollo: steps until the projection is made anew. Smaller follows the gradient "
+        "better; for galore each time costs a decomposition.",
+        "galore、apollo：重新计算投影的间隔步数。越小越能跟随梯度变化；galore 每次都要做一次分解。",
+        aliases="galore_update_interval apollo_update_interval",
+        unit="steps",
+        ge=1,
+    )
+    projection_scale: float = field(
+        1.0,
+        "galore, apollo: factor of the updates of matrices. galore: 0.25 to 2; apollo takes its "
+        "square root: 1 at usual ranks, 128 at rank 1.",
+        "galore、apollo：矩阵更新的缩放系数。galore 取 0.25-2；apollo 取其平方根：通常的秩取 1，"
+        "秩为 1 时取 128。",
+        aliases="galore_scale apollo_scale",
+        gt=0,
+        le=10000,
     )
 
 
@@ -129,9 +176,33 @@ class Checkpoint(Section):
     )
 
 
+Metric = Literal[
+    "loss",
+    "token_accuracy",
+    "reward_accuracy",
+    "reward_margin",
+    "chosen_log_prob",
+    "reward",
+    "kl",
+]
+
+
 class Stop(Section):
     """When a run ends before its last step, and what it keeps."""
 
+    metric: Metric = field(
+        "loss",
+        "What says which evaluation is the best, for early stopping and for the result. `loss` "
+        "fits every training; with preferences `reward_accuracy` (share of pairs told apart) is "
+        "closer to the aim, and coarser; with grpo `reward` (its loss is minus the reward). `loss` "
+        "and `kl` are better when low, the others when high.",
+        "以哪项指标判断最好的一次评估，用于早停和选取结果。`loss` 适用于所有训练；偏好训练中"
+        " `reward_accuracy`（区分正确的偏好对比例）更接近目标，但较粗；grpo 可用 `reward`（其损失"
+        "为负的奖励）。`loss` 和 `kl` 越低越好，其余越高越好。",
+        aliases="metric_for_best_model",
+        spellings="eval_loss=loss eval_rewards/accuracies=reward_accuracy "
+        "eval_rewards/margins=reward_margin eval_reward=reward",
+    )
     patience: int | None = field(
         None,
         "Early stopping: end after this many evaluations without a lower validation loss. Saves "
@@ -152,10 +223,17 @@ class Stop(Section):
     )
     restore_best: bool = field(
         True,
-        "The result is the checkpoint with the lowest validation loss, not the last one.",
-        "以验证损失最低的 Checkpoint 作为结果，而不是最后一个。",
+        "The result is the checkpoint that was best by `metric`, not the last one.",
+        "以 `metric` 最好的 Checkpoint 作为结果，而不是最后一个。",
         aliases="load_best_model_at_end",
     )
+
+    def value_of(self, metrics: Mapping[str, float]) -> float:
+        """What is watched, turned so that lower is better; a missing one is the worst."""
+        value = metrics.get(self.metric, math.nan)
+        if math.isnan(value):
+            return math.inf
+        return value if self.metric in LOW_IS_GOOD else -value
 
 
 class Training(Section):
@@ -287,7 +365,10 @@ class Export(Section):
 
 
 class Report(Section):
-    """Where the curves go, besides the run directory. None of these can stop a run."""
+    """Where the curves go, besides the run directory.
+
+    What fails on the way cannot stop a run; a package that is not installed is told before it.
+    """
 
     tensorboard: bool = field(
         True,
@@ -299,6 +380,31 @@ class Report(Section):
         False,
         "Send curves to Weights & Biases.",
         "将曲线发送到 Weights & Biases。",
+        changes="records",
+    )
+    wandb_project: str = field(
+        "tunesmith",
+        "Project of Weights & Biases.",
+        "Weights & Biases 的项目。",
+        changes="records",
+        min_length=1,
+    )
+    wandb_entity: str = field(
+        "",
+        "Team or user of Weights & Biases; empty: that of the account.",
+        "Weights & Biases 的团队或用户；空表示账号默认值。",
+        changes="records",
+    )
+    wandb_name: str = field(
+        "",
+        "Name of the run at Weights & Biases; empty: that of the recipe.",
+        "在 Weights & Biases 中的名称；空表示配方的名称。",
+        changes="records",
+    )
+    wandb_tags: str | list[str] = field(
+        "",
+        "Tags at Weights & Biases: one, or a list.",
+        "Weights & Biases 的标签：一个或列表。",
         changes="records",
     )
     mlflow: bool = field(

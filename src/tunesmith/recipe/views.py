@@ -12,7 +12,7 @@ from tunesmith.recipe.catalog import MISSING, FieldDoc, catalog, generic, lookup
 from tunesmith.recipe.document import dump_yaml
 from tunesmith.recipe.layers import flatten
 from tunesmith.recipe.load import values_at
-from tunesmith.recipe.profiles import PRESETS, PROFILES, Rule
+from tunesmith.recipe.profiles import PRESETS, PROFILES, Preset, Rule
 from tunesmith.recipe.schema import Recipe
 
 
@@ -58,6 +58,11 @@ def _values_of(mapping: Mapping[str, Any]) -> dict[str, Any]:
     shared = [placed for placed in assembled.shared if "*" in placed.given.path]
     placed = [*assembled.values.values(), *shared]
     return {each.given.path: each.value for each in placed if each.layer >= 0}
+
+
+def preset_values(preset: Preset) -> dict[str, Any]:
+    """What a preset sets, by the path of the field."""
+    return _values_of(preset.values)
 
 
 def explain(name: str) -> FieldDoc:

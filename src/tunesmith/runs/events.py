@@ -90,8 +90,12 @@ class EventWriter:
         self.close()
 
 
-def read_events(path: Path | RunDir, offset: int = 0) -> tuple[list[Event], int]:
+def read_events(
+    path: Path | RunDir, offset: int = 0, *, most_bytes: int | None = None
+) -> tuple[list[Event], int]:
     """All whole events from a byte offset on, and the offset to go on from.
+
+    `most_bytes` bounds what is read at once, give or take a line; then read on from there.
 
     An offset within a line skips to the next one. A whole line that is no event (a disk that lost
     power can leave one) is reported in its place as a `warning` event with code `broken_event`.
@@ -100,7 +104,9 @@ def read_events(path: Path | RunDir, offset: int = 0) -> tuple[list[Event], int]
     try:
         with path.open("rb") as file:
             start = _line_start(file, offset)
-            data = file.read()
+            data = file.read(-1 if most_bytes is None else most_bytes)
+            if data and not data.endswith(b"\n"):  # the rest of the line that it was cut in
+                data += file.readline()
     except FileNotFoundError:
         return [], 0
     end = data.rfind(b"\n") + 1

@@ -9,13 +9,31 @@ import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from tunesmith.errors import RunFailed
+from tunesmith.errors import InputError, RunFailed
+
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # two letters at least: C:/ is a drive
 
 
 def data_directory() -> Path:
     """Where tunesmith keeps its own files: TUNESMITH_DATA_DIR, or ~/.tunesmith."""
-    return Path(os.environ.get("TUNESMITH_DATA_DIR") or "~/.tunesmith").expanduser()
+    return folder_path(os.environ.get("TUNESMITH_DATA_DIR") or "~/.tunesmith").expanduser()
+
+
+def folder_path(written: Path | str) -> Path:
+    """The path that somebody wrote: file:///data is /data, and no other address is a folder."""
+    text = str(written)
+    address = _ADDRESS.match(text)
+    if address is None:
+        return Path(text)
+    if address[1].lower() != "file" or urlsplit(text).netloc not in ("", "localhost"):
+        raise InputError(
+            f"{text} is an address, not a folder of this machine.",
+            hint="Write the path of a folder, such as /data/tunesmith.",
+            code="not_a_folder",
+        )
+    return Path(unquote(urlsplit(text).path))
 
 
 class StorageFull(RunFailed):
@@ -89,6 +107,13 @@ def explain_storage_error(error: Exception, path: Path) -> RunFailed | None:
             f"Disk full: {path} could not be written ({_free_bytes(path)} left). "
             "What was saved before is intact.",
             hint="Free space on that file system, then resume the run.",
+            path=str(path),
+        )
+    if number == errno.EFBIG:
+        return StorageFull(
+            f"{path} could not be written: a file would become larger than the file system, or the "
+            "limit of this process (ulimit -f), allows. What was saved before is intact.",
+            hint="Raise the limit, or choose a place on another file system.",
             path=str(path),
         )
     if number in (errno.EROFS, errno.EACCES, errno.EPERM):

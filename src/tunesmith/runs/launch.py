@@ -50,9 +50,20 @@ def launch_engine(run: RunDir, *, resume: bool) -> Engine:
         )
 
 
-def train_arguments(run: RunDir, *, resume: bool) -> list[str]:
-    """What the engine is told to train a run."""
-    return ["train", str(run.path), *(["--resume"] if resume else [])]
+def train_arguments(
+    run: RunDir, *, resume: bool, attempt: int | None = None, num_ranks: int = 1
+) -> list[str]:
+    """What the engine is told to train a run.
+
+    `attempt` where somebody else counts the starts; `num_ranks` processes train together.
+    """
+    return [
+        "train",
+        str(run.path),
+        *(["--resume"] if resume else []),
+        *([] if attempt is None else ["--attempt", str(attempt)]),
+        *([] if num_ranks == 1 else ["--ranks", str(num_ranks)]),
+    ]
 
 
 class Standby:

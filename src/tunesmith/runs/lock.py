@@ -74,24 +74,28 @@ def read_holder(path: Path) -> LockHolder | None:
         return None
 
 
+def is_local(holder: LockHolder) -> bool:
+    """Whether the number of the holder means a process that can be looked up from here."""
+    return holder.boot_id == _boot_id() and holder.namespace == _pid_namespace()
+
+
 def _this_process(attempt: int) -> LockHolder:
     pid = os.getpid()
-    started = _start_time(pid)
+    started = start_time(pid)
     assert started is not None, "this process is alive"
     return LockHolder(pid, started, _boot_id(), _pid_namespace(), os.uname().nodename, attempt)
 
 
 def _is_alive(holder: LockHolder, run: RunDir) -> bool:
-    if holder.boot_id == _boot_id() and holder.namespace == _pid_namespace():
-        return _start_time(holder.pid) == holder.started
+    if is_local(holder):
+        return start_time(holder.pid) == holder.started
     if holder.host == os.uname().nodename and holder.boot_id != _boot_id():
         return False  # this machine was restarted since
     return _silent_seconds(run) < SILENCE_SECONDS
 
 
 def _held_by(holder: LockHolder, run: RunDir) -> RunDirError:
-    here = holder.boot_id == _boot_id() and holder.namespace == _pid_namespace()
-    if here:
+    if is_local(holder):
         where, hint = (
             "",
             "Wait for it, pause it with Ctrl-C where it was started, or end that process.",
@@ -111,7 +115,7 @@ def _held_by(holder: LockHolder, run: RunDir) -> RunDirError:
     )
 
 
-def _start_time(pid: int) -> float | None:
+def start_time(pid: int) -> float | None:
     """When a process started; None when it is dead, a zombie included."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.errors import RunDirError
-from tunesmith.runs.files import StorageFull, storage_errors, write_atomically
+from tunesmith.runs.files import StorageFull, folder_path, storage_errors, write_atomically
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class RunDir:
     @classmethod
     def create(cls, path: Path | str, recipe_yaml: str, *, recipe_name: str) -> RunDir:
         """Make a new run; a directory with anything in it is refused, never overwritten."""
-        run = cls(Path(path).expanduser().absolute())
+        run = cls(folder_path(path).expanduser().absolute())
         run.refuse_existing()
         header = "" if recipe_yaml.startswith("#") else f"# Recipe {recipe_name!r} as submitted.\n"
         folders = (run.log_path.parent, run.data_dir, run.checkpoints_dir, run.artifacts_dir)
@@ -43,11 +43,13 @@ class RunDir:
     @classmethod
     def open(cls, path: Path | str) -> RunDir:
         """An existing run; a directory without a recipe is no run."""
-        run = cls(Path(path).expanduser().absolute())
+        run = cls(folder_path(path).expanduser().absolute())
         if not run.path.is_dir():
             raise RunDirError(
                 f"There is no run directory {run.path}.",
                 hint="Check the path, or start the run without --resume.",
+                code="run_not_found",
+                path=str(run.path),
             )
         if not run.recipe_path.is_file():
             raise RunDirError(
@@ -63,6 +65,7 @@ class RunDir:
                 f"{self.path} holds a run already; nothing in it was changed.",
                 hint="Add --resume to go on with it, or choose another directory with --run.",
                 code="run_exists",
+                path=str(self.path),
             )
         if self.path.exists() and not self.path.is_dir():
             raise RunDirError(
@@ -74,6 +77,7 @@ class RunDir:
                 f"{self.path} is not empty and holds no run; nothing in it was changed.",
                 hint="Choose a new or empty directory with --run.",
                 code="directory_not_empty",
+                path=str(self.path),
             )
 
     @property

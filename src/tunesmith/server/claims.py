@@ -19,14 +19,16 @@ from typing import Any, Final, Literal
 from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from tunesmith.server import clock, ids, journal, workers
+from tunesmith.server import clock, ids, journal, result_files, workers
 from tunesmith.server.clock import Moment
 from tunesmith.server.database import Database
 from tunesmith.server.errors import NotFound, StaleAttempt
 from tunesmith.server.quotas import Limits, quotas
+from tunesmith.server.result_files import Written
 from tunesmith.server.scheduler import Host, Queued, Running, plan, within
 from tunesmith.server.states import (
     CLAIMED,
+    FINAL,
     MAX_TRIES,
     Status,
     lock,
@@ -37,6 +39,7 @@ from tunesmith.server.tables import (
     Attempt,
     Checkpoint,
     Device,
+    Event,
     Job,
     JobDataset,
     Model,
@@ -82,6 +85,15 @@ class Result:
     bytes: int = 0
     manifest_sha256: str = ""
     details: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A verified checkpoint, to be indexed."""
+
+    step: int
+    bytes: int = 0
+    metrics: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 def claim(
@@ -165,10 +177,19 @@ def record(
     events: Sequence[dict[str, Any]],
     *,
     span: tuple[int, int] | None = None,
+    saved: Sequence[Saved] = (),
+    kept: Collection[int] | None = None,
 ) -> int:
-    """Ship events of the engine, the bytes `span` of its file. How many were new."""
+    """Ship events of the engine, the bytes `span` of its file. How many were new.
+
+    `saved` and `kept`: the checkpoints that they tell of, as for `add_checkpoint`.
+    """
     with database.write() as session:
         moment, job = clock.read(session), _own(session, claimed)
+        for checkpoint in saved:
+            _index(session, claimed, checkpoint, moment)
+        if saved and kept is not None:
+            _forget_others(session, claimed, kept, moment)
         return journal.ship(session, job, moment, events, span)
 
 
@@ -179,24 +200,18 @@ def add_checkpoint(
     *,
     num_bytes: int = 0,
     metrics: dict[str, Any] | None = None,
+    kept: Collection[int] | None = None,
 ) -> str:
-    """Index a verified checkpoint; the same step again, as after a restart, replaces it."""
+    """Index a verified checkpoint; the same step again, as after a restart, replaces it.
+
+    `kept`: the steps whose checkpoints the run still has; the others are marked as deleted.
+    """
     with database.write() as session:
-        moment, job = clock.read(session), _own(session, claimed)
-        found = session.scalars(
-            select(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.step == step)
-        ).one_or_none()
-        if found is None:
-            found = Checkpoint(
-                id=ids.new(ids.CHECKPOINT, moment.wall),
-                job_id=job.id,
-                step=step,
-                created_at=moment.wall,
-            )
-            session.add(found)
-        found.attempt, found.bytes, found.metrics = claimed.attempt, num_bytes, metrics or {}
-        found.deleted_at = None
-        return found.id
+        moment, _ = clock.read(session), _own(session, claimed)
+        made = _index(session, claimed, Saved(step, num_bytes, metrics or {}), moment)
+        if kept is not None:
+            _forget_others(session, claimed, {step, *kept}, moment)
+        return made
 
 
 def succeed(
@@ -206,8 +221,12 @@ def succeed(
     *,
     reason: str = "",
     trained_tokens: int | None = None,
+    curves: Written | None = None,
 ) -> str:
-    """The run is finished: its model is registered and the job ends, both or neither."""
+    """The run is finished: its model is registered and the job ends, both or neither.
+
+    `curves`: the file of its curves, which becomes its user's in the same transaction.
+    """
     with database.write() as session:
         moment = clock.read(session)
         job = _own(session, claimed, Status.SUCCEEDED)
@@ -218,6 +237,8 @@ def succeed(
         if status_of(job) is Status.STARTING:  # finished before it was seen to run
             job = transition(session, job, Status.RUNNING, moment)
         model = _register(session, job, result, moment)
+        if curves is not None:
+            result_files.add_row(session, job, curves, moment)
         journal.append(
             session,
             job,
@@ -237,18 +258,80 @@ def succeed(
 
 
 def fail(database: Database, claimed: Claim, error: dict[str, Any]) -> None:
-    """The run ended with an error: `code`, `message`, `param`."""
+    """The run ended with an error: `code`, `message`, `param`, perhaps a `reason` of our own."""
     with database.write() as session:
         moment, job = clock.read(session), _own(session, claimed, Status.FAILED)
         if status_of(job) is not Status.FAILED:
-            reason, told = str(error.get("code", "server_error")), str(error.get("message", ""))
-            whole = {"code": reason, "message": told, "param": None} | error
+            code, told = str(error.get("code", "server_error")), str(error.get("message", ""))
+            whole = {"code": code, "message": told, "param": None} | error
+            reason = str(error.get("reason") or code)
             transition(
                 session, job, Status.FAILED, moment, reason=reason, message=told, error=whole
             )
 
 
-def paused(database: Database, claimed: Claim, *, reason: str = "") -> None:
+def interrupted(
+    database: Database,
+    claimed: Claim,
+    *,
+    checkpoint_step: int | None = None,
+    why: str = "",
+    last_words: str = "",
+) -> None:
+    """The process of the run died without an ending: once more, `MAX_TRIES` times in all.
+
+    `checkpoint_step`: where the next attempt goes on from; None: from the beginning. `last_words`:
+    the end of its log, told with the error of a job that is given up.
+    """
+    with database.write() as session:
+        moment = clock.read(session)
+        job = _own(session, claimed, Status.QUEUED, Status.FAILED, Status.CANCELLED)
+        if status_of(job) not in CLAIMED:
+            return
+        if job.intent == "cancel":
+            cancel_now(session, job, moment)
+            return
+        what = f"Interrupted at step {job.step}" + (f": {why}" if why else "")
+        kept = "" if checkpoint_step is None else f" The checkpoint of step {checkpoint_step} is"
+        if job.tries >= MAX_TRIES:
+            told = f"{what}; gave up after {job.tries} attempts.{kept and kept + ' kept.'}"
+            error = {"code": "server_error", "message": told, "param": None}
+            transition(
+                session,
+                job,
+                Status.FAILED,
+                moment,
+                reason="attempts_used_up",
+                message=told,
+                error=error | {"reason": "interrupted", "log": last_words},
+            )
+            return
+        onward = (
+            "starts again" if checkpoint_step is None else f"resumes from step {checkpoint_step}"
+        )
+        transition(
+            session,
+            job,
+            Status.QUEUED,
+            moment,
+            reason="interrupted",
+            message=f"{what}, {onward} (attempt {job.tries + 1}/{MAX_TRIES})",
+        )
+
+
+def stale_stopped(database: Database, job_id: str, attempt: int) -> None:
+    """Tell the readers of a job that the process of an attempt that was given up is gone."""
+    with database.write() as session:
+        moment, job = clock.read(session), _job_or_none(session, job_id)
+        if job is None or status_of(job) in FINAL:
+            return
+        told = f"Stale attempt {attempt} stopped"
+        known = select(Event.number).where(Event.job_id == job_id, Event.message == told)
+        if session.scalars(known.limit(1)).first() is None:  # two workers may have ended it
+            journal.append(session, job, moment, journal.Entry("stale", told))
+
+
+def paused(database: Database, claimed: Claim, *, reason: str = "", message: str = "") -> None:
     """The run is stopped with a checkpoint; also when nobody asked, as on a full disk."""
     with database.write() as session:
         moment, job = clock.read(session), _own(session, claimed, Status.PAUSED)
@@ -264,7 +347,7 @@ def paused(database: Database, claimed: Claim, *, reason: str = "") -> None:
             Status.PAUSED,
             moment,
             reason=reason,
-            message=f"Paused at step {job.step}; resume goes on from there",
+            message=message or f"Paused at step {job.step}; resume goes on from there",
         )
 
 
@@ -486,6 +569,38 @@ def _own(session: Session, claimed: Claim, *done: Status) -> Job:
             attempt=job.attempt,
         )
     return job
+
+
+def _index(session: Session, claimed: Claim, saved: Saved, moment: Moment) -> str:
+    found = session.scalars(
+        select(Checkpoint).where(Checkpoint.job_id == claimed.job_id, Checkpoint.step == saved.step)
+    ).one_or_none()
+    if found is None:
+        found = Checkpoint(
+            id=ids.new(ids.CHECKPOINT, moment.wall),
+            job_id=claimed.job_id,
+            step=saved.step,
+            created_at=moment.wall,
+        )
+        session.add(found)
+    found.attempt, found.bytes, found.metrics = claimed.attempt, saved.bytes, saved.metrics
+    found.deleted_at = None
+    session.flush()
+    return found.id
+
+
+def _forget_others(session: Session, claimed: Claim, kept: Collection[int], moment: Moment) -> None:
+    """The run removes old checkpoints; their rows stay, as deleted."""
+    session.execute(
+        update(Checkpoint)
+        .where(
+            Checkpoint.job_id == claimed.job_id,
+            Checkpoint.step.not_in(sorted(kept)),
+            Checkpoint.deleted_at.is_(None),
+        )
+        .values(deleted_at=moment.wall)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _register(session: Session, job: Job, result: Result, moment: Moment) -> str:

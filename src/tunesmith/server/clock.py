@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
-from sqlalchemy import ColumnElement, func, select, text, type_coerce
+from sqlalchemy import ColumnElement, Select, func, select, text, type_coerce
 from sqlalchemy.orm import Session
 
 from tunesmith.server.tables import LeaseClock, UtcTime
@@ -37,16 +38,20 @@ class Moment:
 
 def read(session: Session) -> Moment:
     """The time of the database."""
-    seconds, wall, now = session.execute(
-        select(LeaseClock.seconds, LeaseClock.wall, _now(session))
-    ).one()
+    reading = _reading(session.get_bind().dialect.name)
+    seconds, wall, now = session.execute(reading).one()
     return _moment(session, seconds, wall, now)
 
 
 def tick(session: Session) -> Moment:
     """Move the lease clock forward; every sweep does, in its own short transaction."""
     row = session.scalars(select(LeaseClock).with_for_update()).one()
-    moment = _moment(session, row.seconds, row.wall, session.scalar(select(_now(session))))
+    moment = _moment(
+        session,
+        row.seconds,
+        row.wall,
+        session.scalar(select(_now(session.get_bind().dialect.name))),
+    )
     row.seconds, row.wall = moment.lease, moment.wall
     return moment
 
@@ -59,7 +64,13 @@ def _moment(session: Session, seconds: float, wall: datetime, now: datetime | No
     return Moment(now, seconds + min(max(passed, 0.0), LONGEST_TICK))
 
 
-def _now(session: Session) -> ColumnElement[datetime]:
-    if session.get_bind().dialect.name == "sqlite":
+@cache
+def _reading(dialect: str) -> Select[float, datetime, datetime]:
+    """Made once: every request reads the clock."""
+    return select(LeaseClock.seconds, LeaseClock.wall, _now(dialect))
+
+
+def _now(dialect: str) -> ColumnElement[datetime]:
+    if dialect == "sqlite":
         return type_coerce(func.strftime("%Y-%m-%d %H:%M:%f", text("'now'")), UtcTime)
     return type_coerce(func.clock_timestamp(), UtcTime)

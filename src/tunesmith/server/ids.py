@@ -15,8 +15,31 @@ _TIME_DIGITS, _CHANCE_DIGITS = 10, 16
 USER, TOKEN, PROJECT = "user-", "tok-", "proj-"
 FILE, UPLOAD, PART = "file-", "upload-", "part-"
 DATASET, DATASET_VERSION, MODEL = "ds-", "dsv-", "model-"
+TASK = "task-"
+DEPLOYMENT, SERVING, ASKED, EVALUATION = "dep-", "srv-", "ask-", "eval-"
 JOB, CHECKPOINT, PERMISSION = "ftjob-", "ftckpt_", "cp-"
 WORKER, SUBSCRIPTION, NOTICE, AUDIT = "wk-", "sub-", "notice-", "audit-"
+TOLD = "evt_"  # an event as webhooks tell it
+# By table, for those whose lists are read in parts.
+PREFIXES: Final = {
+    "users": USER,
+    "tokens": TOKEN,
+    "projects": PROJECT,
+    "files": FILE,
+    "uploads": UPLOAD,
+    "datasets": DATASET,
+    "models": MODEL,
+    "tasks": TASK,
+    "deployments": DEPLOYMENT,
+    "asked_requests": ASKED,
+    "evaluations": EVALUATION,
+    "jobs": JOB,
+    "checkpoints": CHECKPOINT,
+    "checkpoint_permissions": PERMISSION,
+    "subscriptions": SUBSCRIPTION,
+    "notices": NOTICE,
+    "audit": AUDIT,
+}
 
 
 def new(prefix: str, now: datetime) -> str:
@@ -24,6 +47,18 @@ def new(prefix: str, now: datetime) -> str:
     milliseconds = int(now.timestamp() * 1000)
     chance = secrets.randbits(5 * _CHANCE_DIGITS)
     return prefix + _encode(milliseconds, _TIME_DIGITS) + _encode(chance, _CHANCE_DIGITS)
+
+
+def is_id(text: str, prefix: str) -> bool:
+    """Whether a text has the form of an id with this prefix; nothing says that there is one."""
+    end = text.removeprefix(prefix)
+    has_form = len(end) == _TIME_DIGITS + _CHANCE_DIGITS and set(end) <= set(_DIGITS)
+    return has_form and text.startswith(prefix)
+
+
+def first(prefix: str, moment: datetime) -> str:
+    """What sorts before every id that was made at this moment or later."""
+    return prefix + _encode(max(0, int(moment.timestamp() * 1000)), _TIME_DIGITS)
 
 
 def event_id(job_id: str, number: int) -> str:

@@ -135,7 +135,7 @@ def after(session: Session, job_id: str, number: int, limit: int = 1000) -> Sequ
         .order_by(MetricPoint.number)
         .limit(limit)
     )
-    found = [_record(event) for event in events] + [_record(point) for point in points]
+    found = [record_of(event) for event in events] + [record_of(point) for point in points]
     return sorted(found, key=lambda record: record.number)[:limit]
 
 
@@ -180,7 +180,8 @@ def _follow(job: Job, event: dict[str, Any]) -> None:
         job.eta_seconds = event.get("eta_seconds")
 
 
-def _record(row: Event | MetricPoint) -> Record:
+def record_of(row: Event | MetricPoint) -> Record:
+    """A row of either table as readers get it."""
     if isinstance(row, Event):
         kind, level, message = row.type, row.level, row.message
     else:

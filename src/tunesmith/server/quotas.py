@@ -10,7 +10,9 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from tunesmith.runs.files import format_bytes
 from tunesmith.server.clock import Moment
+from tunesmith.server.errors import QuotaExceeded
 from tunesmith.server.scheduler import Quota
 from tunesmith.server.settings import Settings
 from tunesmith.server.tables import (
@@ -84,22 +86,62 @@ def device_seconds(session: Session, user: str, moment: Moment) -> float:
 
 
 def storage_bytes(session: Session, user: str) -> int:
-    """Bytes that the user's files, uploads, datasets, models and checkpoints take."""
+    """Bytes that the user's files, uploads, datasets, models and checkpoints take.
+
+    An upload counts whole from its start, so that what was begun can be brought to its end.
+    """
     pending = Upload.state == "pending"
     of_job = Checkpoint.job_id.in_(select(Job.id).where(Job.user_id == user))
     parts = [
         _sum(session, File.bytes, File.user_id == user, File.deleted_at.is_(None)),
-        _sum(session, Upload.received_bytes, Upload.user_id == user, pending),
+        _sum(session, Upload.bytes, Upload.user_id == user, pending),
         _sum(
             session,
             DatasetVersion.bytes,
             DatasetVersion.user_id == user,
             DatasetVersion.deleted_at.is_(None),
         ),
-        _sum(session, Model.bytes, Model.user_id == user, Model.deleted_at.is_(None)),
+        _sum(
+            session,
+            Model.bytes,
+            Model.user_id == user,
+            Model.deleted_at.is_(None),
+            Model.checkpoint_id.is_(None),  # its files are the checkpoint's, which counts itself
+        ),
         _sum(session, Checkpoint.bytes, of_job, Checkpoint.deleted_at.is_(None)),
     ]
     return sum(parts)
+
+
+def refuse_beyond_storage(
+    session: Session,
+    user: str,
+    limits: Limits,
+    moment: Moment,
+    wanted: int,
+    *,
+    lock: bool = False,
+) -> None:
+    """QuotaExceeded where so many bytes more are above the user's limit.
+
+    `lock`: until the end of the transaction nothing else of this user's is counted.
+    """
+    if lock:
+        session.execute(select(User.id).where(User.id == user).with_for_update(key_share=True))
+    left = quotas(session, [user], limits, moment)[user].storage_bytes_left
+    if left is not None and wanted > left:
+        told = f"This takes {format_bytes(wanted)}, and {format_bytes(max(0, left))} of your"
+        told += " storage are left"
+        if wanted <= 0:  # how much comes is not known yet, and does not matter
+            told = f"You store {format_bytes(-left)} more than your limit"
+        raise QuotaExceeded(
+            f"{told}; nothing was kept.",
+            hint="Delete files, datasets, checkpoints or models that you do not need, or ask an "
+            "administrator for more.",
+            code="exceeded_storage_quota",
+            wanted=wanted,
+            left=max(0, left),
+        )
 
 
 def _sum(

@@ -16,17 +16,17 @@ by sweep.py after `CANCEL_SECONDS`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Final, cast
 
 from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
-from tunesmith.server import journal
+from tunesmith.server import holds, journal
 from tunesmith.server.clock import Moment
 from tunesmith.server.errors import IllegalTransition, NotFound
-from tunesmith.server.tables import Attempt, Device, Job
+from tunesmith.server.notices import outbox
+from tunesmith.server.tables import Attempt, Device, Job, User
 
 
 class Status(StrEnum):
@@ -58,6 +58,33 @@ EDGES: Final[dict[Status, frozenset[Status]]] = {
 FINAL: Final = frozenset(status for status, after in EDGES.items() if not after)
 CLAIMED: Final = frozenset({_S.STARTING, _S.RUNNING, _S.PAUSING})  # a worker has the job
 
+_DOABLE: Final[dict[Status, str]] = {  # by people, told when something else was asked for
+    _S.VALIDATING: "cancel it",
+    _S.QUEUED: "cancel it, or wait until it starts",
+    _S.STARTING: "cancel it, or wait until it runs",
+    _S.RUNNING: "pause, stop or cancel it",
+    _S.PAUSING: "cancel it, or wait until it is paused",
+    _S.PAUSED: "resume, stop or cancel it",
+}
+_STANDS: Final[dict[Status, str]] = {
+    _S.VALIDATING: "is checking its files",
+    _S.QUEUED: "is queued",
+    _S.STARTING: "is starting",
+    _S.RUNNING: "is running",
+    _S.PAUSING: "is pausing",
+    _S.PAUSED: "is paused",
+    _S.SUCCEEDED: "has succeeded",
+    _S.FAILED: "has failed",
+    _S.CANCELLED: "is cancelled",
+}
+_REFUSED: Final[dict[Status, str]] = {
+    _S.QUEUED: "be put into the queue",
+    _S.STARTING: "be started",
+    _S.PAUSING: "be paused",
+    _S.PAUSED: "be paused",
+    _S.SUCCEEDED: "be stopped and kept",
+    _S.CANCELLED: "be cancelled",
+}
 SILENCE_SECONDS: Final[dict[Status, float]] = {
     _S.VALIDATING: 1800.0,
     _S.STARTING: 180.0,
@@ -77,7 +104,7 @@ def lock(session: Session, job_id: str, *, skip_locked: bool = False) -> Job:
         .execution_options(populate_existing=True)
     ).one_or_none()
     if job is None:
-        raise NotFound(f"There is no job {job_id}.", code="job_not_found")
+        raise NotFound(f"There is no job {job_id}.", code="job_not_found", id=job_id)
     return job
 
 
@@ -96,7 +123,7 @@ def transition(
     error: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Job:
-    """Move a job to another status, with all that hangs on it, and write the event that says so.
+    """Move a job to another status, with all that hangs on it: its event, notices of it.
 
     One UPDATE that finds the job only in the status and the attempt that the caller saw. `changes`
     are further columns of the same statement. IllegalTransition where there is no such edge.
@@ -125,6 +152,8 @@ def transition(
         raise illegal(job, to)
     if before in CLAIMED and to not in CLAIMED:
         _end_attempt(session, job, to, reason, moment)
+    if to in FINAL or to is Status.PAUSED:
+        holds.release(session, job.id)
     session.refresh(job)
     journal.append(
         session,
@@ -138,6 +167,7 @@ def transition(
             | ({"error": error} if error else {}),
         ),
     )
+    outbox.job_changed(session, job, before.value, moment)
     return job
 
 
@@ -146,10 +176,10 @@ def illegal(job: Job, to: Status) -> IllegalTransition:
     before = status_of(job)
     final = before in FINAL
     return IllegalTransition(
-        f"Job {job.id} is {before.value} and cannot become {to.value}.",
+        f"Job {job.id} {_STANDS[before]} and cannot {_REFUSED.get(to, f'become {to.value}')}.",
         hint="A finished job never changes; clone or retry it for a new one."
         if final
-        else f"From here it can become {_listed(sorted(EDGES[before]))}.",
+        else f"What can be done now: {_DOABLE[before]}.",
         code="job_finished" if final else "illegal_transition",
         status=before.value,
     )
@@ -161,13 +191,15 @@ def _entering(job: Job, to: Status, moment: Moment) -> dict[str, Any]:
     if to not in CLAIMED:
         values |= {"worker_id": None, "lease_until": None}
     if to in FINAL:
-        values |= {"finished_at": moment.wall, "eta_seconds": None}
+        # The wall clock may have gone back since: nothing took less than no time.
+        began = job.started_at or job.created_at
+        values |= {"finished_at": max(moment.wall, began), "eta_seconds": None}
     if to in FINAL or to is Status.PAUSED:
         values |= {"intent": None, "intent_by": None, "intent_lease": None}
     if to is Status.QUEUED:
         values |= {"queued_lease": moment.lease}
     if to is Status.RUNNING and job.started_at is None:
-        values |= {"started_at": moment.wall}
+        values |= {"started_at": max(moment.wall, job.created_at)}
     return values
 
 
@@ -177,8 +209,17 @@ def _end_attempt(session: Session, job: Job, to: Status, reason: str, moment: Mo
     attempt.ended_at, attempt.outcome, attempt.reason = moment.wall, to.value, reason
     held = max(0.0, moment.lease - attempt.claimed_lease)
     attempt.device_seconds = held * max(1, len(attempt.devices))
+    _charge(session, job, attempt, held)
     session.execute(update(Device).where(Device.job_id == job.id).values(job_id=None))
 
 
-def _listed(words: Sequence[str]) -> str:
-    return " or ".join(words)
+def _charge(session: Session, job: Job, attempt: Attempt, held: float) -> None:
+    """Take what an attempt cost from its user's credit: the price is of all devices together."""
+    attempt.charged_cents = round(held / 3600 * job.price_cents_per_hour)
+    if attempt.charged_cents:
+        session.execute(
+            update(User)
+            .where(User.id == job.user_id, User.credit_cents.is_not(None))
+            .values(credit_cents=User.credit_cents - attempt.charged_cents)
+        )
+        holds.use_up(session, job.id, attempt.charged_cents)

@@ -1,4 +1,4 @@
-"""What is overdue: lost workers, silent jobs, cancels that nobody carried out.
+"""What is overdue: lost workers, silent jobs, cancels that nobody carried out, checks that died.
 
 Any process may sweep, every few seconds; two at once do no harm, since each job is looked at again
 under its lock. A job whose worker is lost is queued again, `MAX_TRIES` times in all, then failed.
@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
 
-from tunesmith.server import clock
+from tunesmith.server import clock, tasks
 from tunesmith.server.claims import cancel_now
 from tunesmith.server.clock import Moment
 from tunesmith.server.database import Database
@@ -25,7 +25,8 @@ from tunesmith.server.states import (
     status_of,
     transition,
 )
-from tunesmith.server.tables import Job, Worker
+from tunesmith.server.tables import Job, Task, Worker
+from tunesmith.server.task_kinds import OF_JOBS
 from tunesmith.server.workers import LEASE_SECONDS
 
 
@@ -42,9 +43,9 @@ def sweep(database: Database) -> list[Change]:
     """Move the lease clock on, then deal with what is overdue."""
     with database.write() as session:
         moment = clock.tick(session)
+    changes = end_unchecked(database)
     with database.read() as session:
         overdue = session.scalars(select(Job.id).where(_overdue(moment)).order_by(Job.id)).all()
-    changes: list[Change] = []
     for job_id in overdue:
         with database.write() as session:
             moment = clock.read(session)
@@ -56,6 +57,53 @@ def sweep(database: Database) -> list[Change]:
             if job is not None:
                 changes.append(_give_up(session, job, moment))
     return changes
+
+
+def end_unchecked(database: Database) -> list[Change]:
+    """Fail the jobs whose files nobody checks any more: the task gave up, or was not heard of."""
+    with database.read() as session:
+        waiting = session.scalars(select(Job.id).where(_unchecked()).order_by(Job.id)).all()
+    changes: list[Change] = []
+    for job_id in waiting:
+        with database.write() as session:
+            moment = clock.read(session)
+            job = session.scalars(
+                select(Job)
+                .where(Job.id == job_id, _unchecked())
+                .with_for_update(skip_locked=True, key_share=True)
+            ).one_or_none()
+            if job is not None:
+                job = _fail_unchecked(session, job, moment)
+                changes.append(Change(job.id, status_of(job), job.reason))
+    return changes
+
+
+def _unchecked() -> Any:
+    """Its check has an end, and the job none."""
+    check = (Task.target == Job.id) & Task.kind.in_(sorted(OF_JOBS))
+    over = Task.state.in_(sorted(tasks.FINAL))
+    is_validating = Job.status == Status.VALIDATING.value
+    return is_validating & exists().where(check, over) & ~exists().where(check, ~over)
+
+
+def _fail_unchecked(session: Session, job: Job, moment: Moment) -> Job:
+    check = select(Task).where(Task.target == job.id, Task.kind.in_(sorted(OF_JOBS)))
+    task = session.scalars(check.order_by(Task.id.desc()).limit(1)).one()
+    message = (
+        f"The files of this job could not be checked: the process that did ended {task.tries} "
+        "times before it was done. The files are kept; submit the job again."
+    )
+    hint = str((task.error or {}).get("hint", ""))
+    error = {"code": "server_error", "message": message, "param": None, "hint": hint}
+    return transition(
+        session,
+        job,
+        Status.FAILED,
+        moment,
+        reason="validation_died",
+        message=message,
+        error=error | {"reason": "validation_died", "tries": task.tries},
+    )
 
 
 def _overdue(moment: Moment) -> Any:

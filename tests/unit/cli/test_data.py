@@ -128,3 +128,21 @@ def test_a_submitted_recipe_holds_on_to_the_version_of_the_day(
     recipe.write_text("model: starter\ndata: {train: [shop@9]}\n")
     with pytest.raises(DataError, match="no version 9"):
         read_submission(recipe, [])
+
+
+def test_names_and_texts_of_others_are_shown_and_never_obeyed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    row = {"question": "q \x1b]0;pwned\x07", "answer": "a \x1b[2J\u202e TODO", "c\x1b[31m": 1}
+    rows = "".join(json.dumps(row | {"n": n}) + "\n" for n in range(3))
+    name = "x\x1b[31m\u202ered.jsonl"
+    Path(name).write_text(rows + "{broken\n", "utf-8")
+    texts = [
+        _data(capsys, "check", name, code=1),
+        _data(capsys, "preview", name, "--row", "1"),
+        _data(capsys, "preview", name, "--row", "99", code=2),
+        _data(capsys, "stats", name, code=0),
+    ]
+    for text in texts:
+        assert "x\\x1b[31m\\u202ered.jsonl" in text
+        assert not {"\x1b", "\x07", "\u202e"} & set(text)

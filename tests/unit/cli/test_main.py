@@ -55,6 +55,14 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     assert "Examples:" in done.stdout
 
 
+def test_the_terminal_breaks_the_lines_of_a_help_not_the_source() -> None:
+    lines = _tunesmith("backup", "--help", COLUMNS="80").stdout.splitlines()
+    first = next(n for n, line in enumerate(lines) if "Datasets, files" in line)
+    paragraph = lines[first : next(n for n in range(first, len(lines)) if not lines[n].strip())]
+    assert len(paragraph) > 3
+    assert all(len(line.strip()) > 60 for line in paragraph[:-1]), paragraph
+
+
 def test_help_speaks_chinese_where_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNESMITH_LANG", "zh_CN")
     assert "微调" in overview()

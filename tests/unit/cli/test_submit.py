@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tunesmith.cli.submit import create_run, default_directory, read_submission, reopen_run
-from tunesmith.errors import DataError, ModelError, RunDirError
+from tunesmith.errors import DataError, ModelError, RecipeError, RunDirError
 from tunesmith.recipe import load_recipe
 from tunesmith.runs import RunDir, acquire_lock, write_manifest
 
@@ -76,19 +76,41 @@ def test_a_hub_id_stays_a_hub_id(recipe: Path) -> None:
 
 
 def test_a_dataset_that_is_not_there_is_named_with_what_is(recipe: Path) -> None:
-    with pytest.raises(DataError, match=r"data\.train\[0\]\.dataset") as caught:
+    with pytest.raises(DataError, match=r"data\.train\.0\.dataset") as caught:
         read_submission(recipe, ["data.train=[row.jsonl]"])
     assert str(recipe.parent / "row.jsonl") in caught.value.message
     assert "rows.jsonl" in caught.value.hint
 
 
 def test_all_datasets_that_are_not_there_are_named_at_once(recipe: Path) -> None:
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(RecipeError) as caught:
         read_submission(recipe, ["data.train=[row.jsonl, rows.jsonl, b.jsonl]"])
-    first, second = caught.value.message.splitlines()
-    assert first.startswith("data.train[0].dataset")
-    assert second.startswith("data.train[2].dataset")
-    assert "Files with such a name there: rows.jsonl" in caught.value.hint
+    first, second = caught.value.details["problems"]
+    assert (first["path"], second["path"]) == ("data.train.0.dataset", "data.train.2.dataset")
+    assert first["message"].startswith("there is no file ")
+    assert "Files with such a name there: rows.jsonl" in caught.value.message
+
+
+def test_wrong_values_unknown_names_and_files_that_are_not_there_are_told_together(
+    recipe: Path,
+) -> None:
+    wrong = ["data.train=[row.jsonl]", "base=./no-model", "epochs=-1", "learning_rat=1", "stage=x"]
+    with pytest.raises(RecipeError) as caught:
+        read_submission(recipe, wrong)
+    problems = {each["path"]: each["message"] for each in caught.value.details["problems"]}
+    assert problems.keys() == {
+        "data.train.0.dataset", "model.base", "training.epochs", "learning_rat", "stage.kind"
+    }  # fmt: skip
+    assert "no-model" in problems["model.base"]
+    assert all(path in caught.value.message for path in problems)
+
+
+def test_what_stands_for_a_wrong_value_is_not_looked_for(recipe: Path) -> None:
+    """A path that is a number is one mistake, not also a file that is not there."""
+    with pytest.raises(RecipeError) as caught:
+        read_submission(recipe, ["data.train=[{dataset: 7}]", "data.test.dataset="])
+    paths = [each["path"] for each in caught.value.details["problems"]]
+    assert sorted(paths) == ["data.test.dataset", "data.train.0.dataset"]
 
 
 def test_a_model_folder_that_is_not_there_is_named(recipe: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from tunesmith.data.chat_template import BUILTIN, builtin_template
+from tunesmith.data.chat_template import builtin_template
+from tunesmith.data.names import TEMPLATES as BUILTIN
 from tunesmith.data.tokenizer import TextTokenizer
 
 REPOSITORY = Path(__file__).parents[3]

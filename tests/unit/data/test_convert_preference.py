@@ -301,3 +301,22 @@ def test_deep_nesting_anywhere_breaks_no_conversion(key: str, depth: int) -> Non
 
 def test_a_layout_goes_to_other_processes() -> None:
     assert pickle.loads(pickle.dumps(layout(SHAREGPT))).convert(SHAREGPT) == PAIR
+
+
+@pytest.mark.parametrize("odd", ["bad", "no", "0", "否"])
+def test_an_unusual_word_among_the_first_tags_does_not_hide_the_column(odd: str) -> None:
+    rows = [{"instruction": "q", "output": "a", "kto_tag": tag} for tag in (True, odd, "yes")]
+    layout = find_layout(rows, Dataset(dataset="a"), "a")
+    judged = [layout.convert(row) for row in rows]
+    assert [isinstance(r, UnpairedPreference) and r.desirable for r in judged] == [
+        True,
+        False,
+        True,
+    ]
+
+
+def test_a_tag_that_cannot_be_read_is_told_for_its_row() -> None:
+    rows = [{"instruction": "q", "output": "a", "kto_tag": tag} for tag in ("oops", "maybe")]
+    layout = find_layout(rows, Dataset(dataset="a"), "a")
+    with pytest.raises(RowUnusable, match="label_not_true_or_false"):
+        layout.convert(rows[0])

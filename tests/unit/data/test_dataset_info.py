@@ -154,3 +154,15 @@ def test_a_broken_file_is_an_error_with_its_line(tmp_path: Path, text: str, said
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no file"):
         read_datasets(tmp_path / "dataset_info.json")
+
+
+@pytest.mark.parametrize("name", ["../rows.json", "sub/../../rows.json", "{outside}", "link.json"])
+def test_a_file_outside_of_the_folder_is_not_read(tmp_path: Path, name: str) -> None:
+    folder, outside = tmp_path / "list", tmp_path / "rows.json"
+    (folder / "sub").mkdir(parents=True)
+    outside.write_text("[]", encoding="utf-8")
+    (folder / "link.json").symlink_to(outside)
+    info = {"a": {"file_name": name.format(outside=outside)}}
+    found = read(folder, info)["a"]
+    assert found.wanted is None
+    assert "outside of the folder" in found.problem

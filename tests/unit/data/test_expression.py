@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunesmith.data.expression import Condition
+from tunesmith.data.expression import Condition, RowValues
 from tunesmith.errors import InputError
 
 ROW = {
@@ -36,11 +36,21 @@ ROW = {
         ("turns * 2 - 1 == 3", True),
         ("score == None", False),
         ("-score < 0", True),
+        ("nothing > 5", False),
+        ("5 >= nothing", False),
+        ("not nothing < 5", True),
+        ("nothing * 2 > 1 or -nothing < 3", False),
+        ('"a" in nothing', False),
+        ('contains(nothing, "none")', False),
+        ("len(nothing) == 0", True),
+        ('col("my column") > 3', True),
+        ('col("id") == "ext7" and id == 7', True),
         ('startswith(answer, "It") and endswith(answer, ".")', True),
     ],
 )
 def test_a_condition_is_met_or_not(source: str, meets: bool) -> None:
-    assert Condition(source)(ROW) is meets
+    beside = {"my column": 4, "id": "ext7"}
+    assert Condition(source)(RowValues({**ROW, "nothing": None}, beside)) is meets
 
 
 @pytest.mark.parametrize(
@@ -56,6 +66,7 @@ def test_a_condition_is_met_or_not(source: str, meets: bool) -> None:
         "2 ** 9",
         "answer_length >",
         "len(answer, question)",
+        "col(answer)",
         "1 if True else 2",
         "",
         "(" * 2000 + "1" + ")" * 2000,
@@ -64,6 +75,11 @@ def test_a_condition_is_met_or_not(source: str, meets: bool) -> None:
 def test_everything_else_is_refused_in_plain_words(source: str) -> None:
     with pytest.raises(InputError, match="cannot be used"):
         Condition(source)
+
+
+def test_an_unknown_column_is_told_with_those_there_are() -> None:
+    with pytest.raises(InputError, match="names 'my colum'"):
+        Condition('col("my colum") > 1')(RowValues(ROW, {"my column": 4}))
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_one() -> None:

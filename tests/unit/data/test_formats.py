@@ -6,9 +6,19 @@ from typing import Any
 
 import pytest
 
-from tunesmith.data.conversation import Conversation, Message, StoredRecord, Text, ToolCall
-from tunesmith.data.convert import RowUnusable
+from tunesmith.data.conversation import (
+    Conversation,
+    Message,
+    PreferencePair,
+    Prompt,
+    StoredRecord,
+    Text,
+    ToolCall,
+)
+from tunesmith.data.convert import RowUnusable, to_learn
 from tunesmith.data.formats import Layout, find_layout
+from tunesmith.data.prompts import as_prompt
+from tunesmith.data.records import from_json, kind_of, to_json
 from tunesmith.errors import DataError
 from tunesmith.recipe import Dataset
 
@@ -176,7 +186,6 @@ def test_columns_are_looked_for_in_all_first_rows() -> None:
         ({"prompt": {"a": 1}, "response": "a"}, "cell_is_not_text"),
         ({"prompt": "q", "response": "a", "history": "what"}, "history_is_no_list"),
         ({"prompt": "q", "response": "a", "history": ["what"]}, "history_is_no_list_of_pairs"),
-        ({"messages": [{"role": "user", "content": "q"}]}, "no_answer"),
         ({"messages": [{"role": "boss", "content": "q"}]}, "unknown_role"),
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "content_is_not_text"),
         ({"messages": [{"role": "assistant", "content": "a", "weight": 2}]}, "weight_not_0_or_1"),
@@ -277,8 +286,57 @@ def test_arguments_that_are_no_object_stay_as_they_were_written() -> None:
     assert calls == ['["a"]', '["a"]']
 
 
-def test_openai_rows_for_reinforcement_have_no_answer_to_learn() -> None:
-    row = {"messages": [{"role": "user", "content": "q"}], "reference": "42"}
+def test_openai_rows_for_reinforcement_are_questions_with_fields() -> None:
+    row = {"messages": [{"role": "user", "content": "q"}], "reference": "42", "level": 3}
+    asked = convert(row)
+    assert asked == Prompt((Message("user", "q"),), {"reference": "42", "level": 3})
+    assert layout(row).kind == "prompt"
     with pytest.raises(RowUnusable, match="no_answer"):
-        convert(row)
-    assert "reference" not in layout(row).used
+        to_learn(asked)
+
+
+def test_questions_in_a_column_without_answers_are_questions_with_fields() -> None:
+    found = layout({"prompt": "q", "solution": 7})
+    assert found.kind == "prompt"
+    asked = found.convert({"prompt": "q", "solution": 7, "hint": None})
+    assert asked == Prompt((Message("user", "q"),), {"solution": 7})
+
+
+def test_the_answer_of_a_row_is_the_reference_of_its_question() -> None:
+    turns = (Message("user", "q"), Message("assistant", "a"))
+    asked = as_prompt(Conversation(turns), {"schema": {}})
+    assert asked == Prompt(turns[:1], {"reference": "a", "schema": {}})
+    pair = PreferencePair(turns[:1], turns[1:], (Message("assistant", "b"),))
+    assert as_prompt(pair, {}) == Prompt(turns[:1], {"reference": "a"})
+    with pytest.raises(RowUnusable, match="no_question"):
+        as_prompt(Text("t"), {})
+
+
+def test_a_question_with_fields_is_kept_as_json() -> None:
+    asked = Prompt((Message("user", "q"),), {"schema": {"type": "object"}})
+    assert from_json(to_json(asked)) == asked
+    assert kind_of(asked) == "prompt"
+
+
+def test_a_stray_row_does_not_decide_the_format() -> None:
+    stray = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+    rows: list[dict[str, Any]] = [{"instruction": f"q{n}", "output": "a"} for n in range(19)]
+    layout = find_layout([rows[0], stray, *rows[1:]], Dataset(dataset="a.jsonl"), "a.jsonl")
+    assert layout.format == "alpaca"
+    assert "19 of the first 20 rows have these columns" in layout.why
+
+
+def test_a_list_of_words_is_no_question_and_no_turn_either() -> None:
+    row = {"instruction": ["a"], "output": "b"}
+    layout = find_layout([{"instruction": "q", "output": "a"}], Dataset(dataset="a"), "a")
+    with pytest.raises(RowUnusable, match="cell_is_not_text"):
+        layout.convert(row)
+
+
+@pytest.mark.parametrize("field", ["prompt", "messages"])
+def test_a_missing_column_is_named_for_the_recipe_and_for_the_command_line(field: str) -> None:
+    wanted = Dataset(dataset="a", format="messages" if field == "messages" else "alpaca")
+    with pytest.raises(DataError) as missing:
+        find_layout([{"x": "q", "y": "a"}], wanted, "a")
+    assert f"{field}_field in data.train" in missing.value.hint
+    assert ("on the command line" in missing.value.hint) is (field == "prompt")

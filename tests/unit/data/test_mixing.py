@@ -54,9 +54,10 @@ def test_shares_are_exact_to_one_row(rows_and_weights: list[tuple[int, int]]) ->
     assume(all(0.01 <= rate <= 10 for rate in rates))
     plan = mixing_plan(counts)
     assert plan.rows == total
-    for portion, (_, w) in zip(plan.datasets, rows_and_weights, strict=True):
-        exact = total * w / weight
-        assert abs(portion.rows_drawn - exact) < 1 or exact < 1
+    wanted = [total * w / weight for _, w in rows_and_weights]
+    lifted = sum(exact < 1 for exact in wanted)  # each dataset gives a row, at the others' cost
+    for portion, exact in zip(plan.datasets, wanted, strict=True):
+        assert abs(portion.rows_drawn - exact) < 1 + lifted
 
 
 @pytest.mark.parametrize(

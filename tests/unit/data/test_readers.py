@@ -26,6 +26,7 @@ from tunesmith.data.encodings import iconv_name
 from tunesmith.data.readers import (
     MAX_LINE_BYTES,
     dataset_files,
+    left_aside,
     parse_block,
     read_blocks,
     read_rows,
@@ -309,9 +310,10 @@ def test_a_large_array_is_read_in_pieces_with_the_places_of_its_mistakes(tmp_pat
     assert len(rows) == 19_998
     assert rows[14_999][1]["instruction"] == "14999"
     assert rows[-1] == (20_000, json.loads(elements[-1]))
-    assert [line for line, _ in problems] == [15_002, 17_002]
+    assert [row for row, _ in problems] == [15_001, 17_001]
+    assert [error.details["line"] for _, error in problems] == [15_002, 17_002]
     assert [error.details["column"] for _, error in problems] == [19, 17]
-    with pytest.raises(DataError, match="line 15002, column 19: invalid JSON"):
+    with pytest.raises(DataError, match=r"row 15001: invalid JSON .* in line 15002, column 19"):
         read(file)
 
 
@@ -577,3 +579,113 @@ def test_a_broken_file_gives_the_rows_and_problems_of_its_readme(
     numbers, found = told(BROKEN / name)
     assert " ".join(map(str, numbers)) == rows
     assert ", ".join(f"{line} {code}" for line, code in found) == problems
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_broken_element_is_named_by_its_number_and_its_place(
+    tmp_path: Path, indent: int | None
+) -> None:
+    rows = [{"instruction": f"q {n}", "output": "a"} for n in range(110)]
+    text = json.dumps(rows, indent=indent).replace('"q 59"', "NaN")
+    problems: list[tuple[int, DataError]] = []
+    file = write(tmp_path / "a.json", text)
+    assert len(list(read_rows(file, on_problem=lambda *each: problems.append(each)))) == 109
+    ((row, error),) = problems
+    assert row == 60
+    line, column = error.details["line"], error.details["column"]
+    assert text.splitlines()[line - 1][column - 1 :].startswith("NaN")
+
+
+DOUBLED = [
+    b'{"q": "x", "a": "one", "a": "two"}',
+    b'{"messages": [{"role": "user", "content": "x", "content": "y"}]}',
+    b'{"messages": [{"role": "assistant", "tool_calls": [{"a": {"b": 1, "b": 2}}]}]}',
+    b'{"a":1,"a":2,"text":"{\\"b\\":"}',
+]
+
+
+@pytest.mark.parametrize("doubled", DOUBLED)
+@pytest.mark.parametrize("suffix", [".jsonl", ".json"])
+def test_a_key_that_an_object_names_twice_is_told_and_the_row_stays(
+    tmp_path: Path, doubled: bytes, suffix: str
+) -> None:
+    keys = [key.encode() for key in json.loads(doubled)]
+    others = [b'{"%s": "a \\"b\\": c"}' % keys[0] for _ in range(100)]
+    lines = [*others, doubled, *others]
+    content = b"\n".join(lines) if suffix == ".jsonl" else b"[" + b",".join(lines) + b"]"
+    numbers, problems = told(write(tmp_path / f"a{suffix}", content))
+    assert numbers == list(range(1, 202))
+    assert problems == [(101, "duplicate_keys")]
+
+
+def test_keys_written_twice_in_a_text_are_no_doubled_keys(tmp_path: Path) -> None:
+    row = {"a": '{"b": 1, "b": 2}', "m": [{"x": {"y": '"z":'}}, {"x": {}}]}
+    spaced = json.dumps(row, separators=(", ", " : ")).encode()
+    for text in (orjson.dumps(row), json.dumps(row).encode(), spaced):
+        assert told(write(tmp_path / "a.jsonl", text)) == ([1], [])
+
+
+def test_lines_that_end_in_carriage_returns_only_are_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", b'{"a": 1}\r{"a": 2}\r')
+    with pytest.raises(DataError, match="carriage returns only where lines end"):
+        read(file)
+
+
+def test_a_parquet_cell_without_a_word_in_json_refuses_no_file(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "q": ["x", "y"],
+            "picture": [{"bytes": b"\x89PNG\xff", "path": "a.png"}] * 2,
+            "late": pa.array([1_700_000_000_123_456_789, 0], pa.timestamp("ns")),
+            "far": pa.array([-(10**6), 0], pa.date32()),
+            "times": pa.array([[1_700_000_000_123_456_789], []], pa.list_(pa.timestamp("ns"))),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    rows = [row for _, row in read(tmp_path / "a.parquet")]
+    assert [row["q"] for row in rows] == ["x", "y"]
+    assert rows[0]["picture"] == {"bytes": None, "path": "a.png"}
+    assert rows[0]["late"] == "2023-11-14 22:13:20.123456789"
+    assert rows[1]["far"] == "1970-01-01"
+
+
+def test_what_a_workbook_holds_beside_its_first_sheet_is_told(tmp_path: Path) -> None:
+    book = Workbook()
+    first, second = book.active, book.create_sheet("second")
+    assert first is not None
+    for row in (["q", "a"], ["x", "=1+1"], ["y", "#N/A"], ["z", "w"], ["z", None]):
+        first.append(row)
+    first.merge_cells("B4:B5")
+    for row in (["q", "a"], ["more", "rows"]):
+        second.append(row)
+    book.save(tmp_path / "a.xlsx")
+    problems: list[tuple[int, DataError]] = []
+    rows = read_rows(tmp_path / "a.xlsx", on_problem=lambda *each: problems.append(each))
+    assert [number for number, _ in rows] == [2, 3, 4, 5]
+    assert [(line, error.code) for line, error in problems] == [
+        (0, "cells_without_value"),
+        (0, "merged_cells"),
+        (0, "sheets_left_out"),
+    ]
+    assert "2 cells" in problems[0][1].message
+    assert "second" in problems[2][1].message
+    assert len(read(tmp_path / "a.xlsx")) == 4
+
+
+def test_what_a_folder_holds_beside_its_data_is_told_and_no_link_leads_out(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "sub").mkdir(parents=True)
+    write(tmp_path / "secret.jsonl", b'{"a": 1}')
+    write(folder / "a.jsonl", b'{"a": 1}')
+    write(folder / "cat.pdf", b"%PDF")
+    (folder / "inside.jsonl").symlink_to("a.jsonl")
+    (folder / "outside.jsonl").symlink_to(tmp_path / "secret.jsonl")
+    assert [file.name for file in dataset_files(folder)] == ["a.jsonl", "inside.jsonl"]
+    assert [name for name, _ in left_aside(folder)] == ["cat.pdf", "outside.jsonl", "sub"]
+    assert left_aside(folder / "a.jsonl") == []
+
+
+def test_a_folder_with_nothing_but_a_folder_says_so(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    with pytest.raises(DataError, match="sub: a folder within the folder"):
+        dataset_files(tmp_path)

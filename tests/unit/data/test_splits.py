@@ -10,12 +10,17 @@ from typing import Any
 
 import pytest
 
+from tunesmith.data.check.inspect import Wanted
 from tunesmith.data.columns import value_digest
+from tunesmith.data.importing import import_files
 from tunesmith.data.prepare import Prepared, prepare
 from tunesmith.data.resolve import resolve_dataset
+from tunesmith.data.splits import preview_splits
+from tunesmith.data.store import Catalog
+from tunesmith.data.subject import files_subject
 from tunesmith.data.tokenizer import TextTokenizer
 from tunesmith.errors import DataError
-from tunesmith.recipe import Data, Sft
+from tunesmith.recipe import Data, Dataset, Sft, Split, TestSplit
 
 Row = dict[str, Any]
 Prepare = Callable[..., Prepared]
@@ -167,6 +172,7 @@ def test_groups_that_are_too_large_are_reported(run: Prepare) -> None:
     report = prepared.report["validation"]
     assert (report["wanted"], report["rows"], report["set_aside"]) == (20, 20, 30)
     assert codes(prepared) == ["groups_too_large"]
+    assert "30 rows of a group that was divided" in prepared.warnings[0]["message"]
     assert len(prepared.train_rows) == 150
 
 
@@ -176,6 +182,7 @@ def test_one_group_alone_cannot_be_split(run: Prepare) -> None:
     )
     assert prepared.validation is None
     assert codes(prepared) == ["no_validation_rows", "groups_too_large"]
+    assert "divided" not in prepared.warnings[1]["message"]
     assert len(prepared.train_rows) == 100
 
 
@@ -266,3 +273,33 @@ def test_names_of_datasets_lead_to_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No dataset builtin:sho ships") as caught:
         resolve_dataset("builtin:sho", tmp_path)
     assert caught.value.hint.startswith("Did you mean builtin:shop?")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{}, {"stratify_by": "kind"}, {"group_by": "customer"}],
+    ids=["random", "stratified", "grouped"],
+)
+def test_a_preview_of_a_split_holds_out_the_rows_that_a_training_does(
+    run: Prepare, tmp_path: Path, columns: dict[str, str]
+) -> None:
+    """C11, C13: before anything is tokenised."""
+    rows = [qa(n, kind="ab"[n % 2], customer=f"c{n // 4}") for n in range(120)]
+    validation: dict[str, Any] = {"kind": "split", "fraction": 0.1, "max_rows": 9, **columns}
+    test: dict[str, Any] = {"kind": "split", "fraction": 0.2, "max_rows": 20, **columns}
+    trained = lines_of(run(rows, validation=validation, test=test))
+    files = files_subject([tmp_path / "d.jsonl"], Dataset(dataset="d"), None)
+    version = import_files(
+        Catalog(tmp_path),
+        "d",
+        files,
+        wanted=Wanted(near=False),
+        processes=1,
+        on_progress=lambda *_: None,
+    ).version
+    shown = preview_splits(
+        version, Split.model_validate(validation), TestSplit.model_validate(test), 42
+    )
+    assert shown["validation"]["ids"] == sorted(trained["validation"])
+    assert shown["test"]["ids"] == sorted(trained["test"])
+    assert shown["training"]["rows"] == len(trained["train"])

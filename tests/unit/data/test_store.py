@@ -178,3 +178,33 @@ def test_new_rows_get_ids_that_no_row_had_before(tmp_path: Path) -> None:
     version = draft.publish(tmp_path / "0001", created="2026-01-01T00:00:00+00:00")
     assert version.column("id").tolist() == [10, 11]
     assert version.manifest.next_id == 12
+
+
+def test_drafts_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    """A killed process leaves a draft; its lock is gone with it."""
+    catalog = Catalog(tmp_path)
+    dying = subprocess.Popen(
+        [sys.executable, "-c", DRAFTING, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert dying.stdout is not None
+    assert dying.stdout.readline() == "begun\n"
+    with catalog.draft("living"):
+        catalog.remove_dead_drafts()
+        assert len(list(tmp_path.glob("datasets/*/draft-*"))) == 2
+        dying.kill()
+        dying.wait()
+        dying.stdout.close()
+        catalog.remove_dead_drafts()
+        (left,) = tmp_path.glob("datasets/*/draft-*")
+        assert left.parent.name == "living"
+
+
+DRAFTING = """
+import sys
+import time
+from pathlib import Path
+from tunesmith.data.store import Catalog
+with Catalog(Path(sys.argv[1])).draft("dying"):
+    print("begun", flush=True)
+    time.sleep(600)
+"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from openpyxl import load_workbook
 from tunesmith.data import editing
 from tunesmith.data.check.inspect import Wanted
 from tunesmith.data.diff import diff
-from tunesmith.data.exporting import FORMATS, SUFFIXES, export, harmless
+from tunesmith.data.exporting import FORMATS, SUFFIXES, ExportFormat, export
 from tunesmith.data.expression import Condition
 from tunesmith.data.fixing import fix
 from tunesmith.data.importing import Imported, import_files
@@ -101,7 +102,8 @@ def test_a_file_without_a_usable_row_publishes_nothing_and_says_why(
     catalog: Catalog, tmp_path: Path
 ) -> None:
     path = _jsonl(tmp_path / "empty.jsonl", [_qa("a", ""), _qa("", "b")])
-    with pytest.raises(DataError, match=r"empty_answer 1 \(line 1\)"):
+    told = "The answer is empty: 1, the first in line 1 (empty_answer)."
+    with pytest.raises(DataError, match=re.escape(told)):
         _import(catalog, path)
     assert catalog.names() == []
 
@@ -149,6 +151,51 @@ def test_a_column_that_only_some_rows_have_is_empty_in_the_others(
     assert [row.id for row in _rows(kept)] == [1]
     with pytest.raises(InputError, match="names 'lable'"):
         editing.keep(catalog, mixed, Condition('lable == "old"'), on_progress=_silent)
+
+
+def test_columns_beside_the_record_can_be_changed(catalog: Catalog, tmp_path: Path) -> None:
+    rows = [_qa(f"q{n}", f"a{n}", 类别="甲", score=n / 2) for n in range(3)]
+    first = _import(catalog, _jsonl(tmp_path / "d.jsonl", rows)).version
+    fields = {"类别": "丙", "score": "0.75", "answer": "new"}
+    new = editing.change_row(catalog, first, 2, fields, on_progress=_silent)
+    assert new is not None
+    row = _rows(new)[1]
+    assert row.extra == {"类别": "丙", "score": 0.75}
+    assert _answers(new) == ["a0", "new", "a2"]
+    with pytest.raises(InputError, match="no '类型'") as caught:
+        editing.change_row(catalog, new, 2, {"类型": "x"}, on_progress=_silent)
+    assert "类别" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"answer": ""}, "empty_answer"),
+        ({"question": " "}, "empty_question"),
+        ({"record": {"messages": [{"role": "user", "content": "q"}]}}, "no_answer"),
+        ({"record": {"messages": [{"role": "robot", "content": "q"}]}}, "unknown_role"),
+        ({"record": {"text": ""}}, "empty_text"),
+    ],
+)
+def test_a_change_to_what_could_not_be_imported_is_refused(
+    catalog: Catalog, shop: Version, fields: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        editing.change_row(catalog, shop, 2, fields, on_progress=_silent)
+    assert caught.value.code == code
+    assert catalog.versions("shop") == [1]
+
+
+def test_columns_that_a_condition_does_not_reach_are_named(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    rows = [_qa("q1", "a1", id="x1", file="f", score=1), _qa("q2", "a2", id="x2", file="f")]
+    version = _import(catalog, _jsonl(tmp_path / "d.jsonl", rows)).version
+    condition = Condition('id > 1 and score == None and contains(question, "q")')
+    assert editing.shadowed(condition, editing.columns_beside(version)) == ["id"]
+    kept = editing.keep(catalog, version, Condition('col("id") == "x2"'), on_progress=_silent)
+    assert kept is not None
+    assert _answers(kept) == ["a2"]
 
 
 def test_a_change_that_changes_nothing_makes_no_version(catalog: Catalog, shop: Version) -> None:
@@ -208,14 +255,10 @@ def test_versions_of_two_datasets_are_compared_by_content(
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_exported_version_can_be_imported_again(
-    format: str, catalog: Catalog, shop: Version, tmp_path: Path
+    format: ExportFormat, catalog: Catalog, shop: Version, tmp_path: Path
 ) -> None:
     path = tmp_path / f"out{SUFFIXES.get(format, f'.{format}')}"
-    assert export(shop, format, path, on_progress=_silent) == 4  # type: ignore[arg-type]
-    if format == "jsonl":
-        rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
-        assert [row["record"] for row in rows] == [orjson.loads(r.text) for r in _rows(shop)]
-        return
+    assert export(shop, format, path, on_progress=_silent).rows == 4
     again = _import(catalog, path, f"again-{format}").version
     assert [row.text for row in _rows(again)] == [row.text for row in _rows(shop)]
 
@@ -248,11 +291,51 @@ def test_formulas_are_neutralised_in_csv_and_xlsx(formulas: Version, tmp_path: P
     assert sheet is not None
     for row in sheet.iter_rows(min_row=2):
         assert [cell.data_type for cell in row] == ["s", "s"]
-        assert str(row[1].value).startswith("'")
+        assert row[1].quotePrefix
 
 
 def test_formulas_are_unchanged_in_jsonl(formulas: Version, tmp_path: Path) -> None:
     export(formulas, "openai", tmp_path / "f.jsonl", on_progress=_silent)
     lines = [orjson.loads(line) for line in (tmp_path / "f.jsonl").read_bytes().splitlines()]
     assert [line["messages"][1]["content"] for line in lines] == FORMULAS
-    assert harmless("plain") == "plain"
+
+
+def test_a_doubled_key_is_told_by_its_line_and_costs_no_row(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"question": "a", "answer": "b"}\n{"question": "c", "answer": "1", "answer": "2"}'
+    )
+    done = _import(catalog, path)
+    assert (done.report.rows_read, done.version.manifest.rows) == (2, 2)
+    assert done.version.manifest.rejected == done.report.errors == 0
+    found = done.report.findings.get("duplicate_keys")
+    assert found is not None
+    assert [place.line for place in found.places] == [2]
+    assert _answers(done.version) == ["b", "2"]
+
+
+def test_a_report_names_what_a_folder_holds_beside_its_data(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    _jsonl(folder / "a.jsonl", [_qa("a", "b")])
+    (folder / "cat.pdf").write_bytes(b"%PDF")
+    told = {each["source"]: each["why"] for each in _import(catalog, folder).report.sources}
+    assert told["cat.pdf"] == "not read: no file of a known type"
+
+
+def test_an_unknown_encoding_is_one_clear_message(tmp_path: Path) -> None:
+    path = _jsonl(tmp_path / "a.jsonl", [_qa("a", "b")])
+    with pytest.raises(DataError) as unknown:
+        files_subject([path], Dataset(dataset="a.jsonl"), "nope")
+    assert unknown.value.code == "unknown_encoding"
+
+
+def test_nothing_is_counted_as_a_row_where_there_is_none(catalog: Catalog, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("[]")
+    with pytest.raises(DataError, match="None of the 0 rows"):
+        _import(catalog, path)

@@ -28,8 +28,9 @@ from tunesmith.engine.backbone import build_backbone
 from tunesmith.engine.batch import flat_batch
 from tunesmith.engine.dropout import DropoutKeys, key_dropout_by_row, set_training
 from tunesmith.engine.head import Head
+from tunesmith.engine.methods.vocabulary import grow
 from tunesmith.engine.optimizer import parameter_groups
-from tunesmith.engine.stages import LanguageStage
+from tunesmith.engine.stages import LanguageStage, Totals
 from tunesmith.recipe import Full, Lora
 
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -206,9 +207,18 @@ def families() -> tuple[str, ...]:
 
 
 def tiny_model(
-    family: str, *, adapter: Full | Lora | None = None, attention: str = "sdpa", **changes: Any
+    family: str,
+    *,
+    adapter: Full | Lora | None = None,
+    attention: str = "sdpa",
+    prepare: Callable[[Any], None] | None = None,
+    new_ids: Sequence[int] = (),
+    **changes: Any,
 ) -> Any:
-    """A random model, equal for equal arguments; norms, biases and B matrices are not trivial."""
+    """A random model, equal for equal arguments; norms, biases and B matrices are not trivial.
+
+    `prepare` may change the base before it gets its adapters, and rows for `new_ids`.
+    """
     from transformers import AutoModelForCausalLM
 
     with torch.random.fork_rng(devices=[]):
@@ -218,7 +228,10 @@ def tiny_model(
         for _, parameter in model.named_parameters():
             if parameter.ndim == 1:
                 parameter.data += 0.3 * torch.randn(parameter.shape)
-        tuned = apply_adapter(model, adapter or Full(), seed=1)
+        if prepare is not None:
+            prepare(model)
+        grow(model, new_ids)
+        tuned = apply_adapter(model, adapter or Full(), seed=1, new_ids=new_ids)
         for name, parameter in tuned.named_parameters():
             if ".lora_B." in name:
                 parameter.data = 0.2 * torch.randn(parameter.shape)
@@ -255,7 +268,9 @@ class Bench:
                 trainable_parameters(model), weight_decay=weight_decay, loraplus_ratio=1.0
             )
         )
-        backbone = build_backbone(model, attention=attention, checkpointing=checkpointing)
+        backbone = build_backbone(
+            model, attention=attention, checkpointing=checkpointing, keys=keys
+        )
         return cls(model, arena, backbone, Head.of(model), keys)
 
     def loss_and_gradients(
@@ -269,7 +284,8 @@ class Bench:
         for rows in groups:
             batch = flat_batch(table, rows, torch.device("cpu"))
             self.dropout.set(step, batch)
-            loss, _ = LanguageStage().loss(self.backbone, self.head, batch, num_targets=targets)
+            totals = Totals(rows=len(rows), targets=targets)
+            loss = LanguageStage().loss(self.backbone, self.head, batch, totals).loss
             loss.backward()
             total += float(loss.detach())
         return total, self.gradients()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tunesmith.engine.adapter import (
     apply_adapter,
@@ -18,9 +19,11 @@ from tunesmith.engine.adapter import (
     takes_decay,
     trainable_parameters,
 )
+from tunesmith.engine.methods.put_on import put_on
 from tunesmith.engine.models import load_model
 from tunesmith.errors import ModelError, RecipeError
 from tunesmith.recipe import Full, Lora
+from tunesmith.recipe.adapters import Expand, Freeze
 
 TinyModel = Callable[[str], Path]
 FAMILIES = (
@@ -179,6 +182,19 @@ def test_an_adapter_of_another_model_is_refused(tiny_model_dir: TinyModel, tmp_p
         apply_adapter(load_model(tiny_model_dir("gpt2")), recipe, seed=1)
 
 
+def test_an_adapter_of_another_size_is_refused_with_both_shapes(
+    tiny_model_dir: TinyModel, tmp_path: Path
+) -> None:
+    model = load_model(tiny_model_dir("llama"))
+    width = model.config.hidden_size
+    apply_adapter(model, Lora(rank=4, targets=["q_proj"]), seed=1).save_pretrained(str(tmp_path))
+    file = tmp_path / "adapter_model.safetensors"
+    save_file({n: torch.cat([t, t], dim=1) for n, t in load_file(file).items()}, file)
+    with pytest.raises(ModelError, match=r"layers\.0\.self_attn\.q_proj") as refused:
+        put_on(load_model(tiny_model_dir("llama")), tmp_path)
+    assert f"[4, {2 * width}] in its files and [4, {width}] on this base" in str(refused.value)
+
+
 def test_norms_and_biases_take_no_decay(tiny_model_dir: TinyModel) -> None:
     model = apply_adapter(load_model(tiny_model_dir("gpt2")), Full(), seed=1)
     decayed = {name for name, part in trainable_parameters(model) if takes_decay(name, part)}
@@ -190,3 +206,40 @@ def test_lora_plus_knows_the_b_matrices(tiny_model_dir: TinyModel) -> None:
     model = apply_adapter(load_model(tiny_model_dir("llama")), Lora(), seed=1)
     names = [name for name, _ in trainable_parameters(model)]
     assert sum(map(is_lora_b, names)) == len(names) // 2
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma3_text", "mistral"])
+def test_new_layers_change_nothing_at_first_and_are_spread_evenly(
+    plain: Callable[..., Any], family: str
+) -> None:
+    """LLaMA-Pro: the model begins as it was."""
+    before = plain(family, num_hidden_layers=4)
+    tuned = plain(family, num_hidden_layers=4)
+    tuned = apply_adapter(tuned, Expand(blocks=2), seed=1)
+    with torch.no_grad():
+        assert torch.equal(tuned(TOKENS).logits, before(TOKENS).logits)
+    layers = tuned.model.layers
+    assert tuned.config.num_hidden_layers == len(layers) == 6
+    trained = [any(p.requires_grad for p in layer.parameters()) for layer in layers]
+    assert trained == [False, False, True, False, False, True]
+    assert [layer.self_attn.layer_idx for layer in layers] == [0, 1, 2, 3, 4, 5]
+    assert {id(layer.self_attn.config) for layer in layers} == {id(tuned.config)}
+    with pytest.raises(RecipeError) as caught:
+        apply_adapter(plain(family, num_hidden_layers=4), Expand(blocks=3), seed=1)
+    assert caught.value.details["fitting"] == [1, 2, 4]
+
+
+def test_the_layers_to_train_are_counted_from_the_end_or_the_beginning(
+    plain: Callable[..., Any],
+) -> None:
+    def names(**settings: Any) -> set[str]:
+        model = apply_adapter(plain("llama", num_hidden_layers=3), Freeze(**settings), seed=1)
+        return {".".join(n.split(".")[:4]) for n, _ in trainable_parameters(model)}
+
+    assert {n.split(".")[2] for n in names(layers=2)} == {"1", "2"}
+    assert names(layers=-1, modules=["mlp"]) == {"model.layers.0.mlp"}
+    extra = names(layers=1, modules="mlp", extra_modules=["norm", "embed_tokens"])
+    assert extra == {"model.layers.2.mlp", "model.norm.weight", "model.embed_tokens.weight"}
+    for wrong in ({"layers": 4}, {"modules": ["nothing"]}, {"extra_modules": ["nothing"]}):
+        with pytest.raises(RecipeError):
+            names(**wrong)

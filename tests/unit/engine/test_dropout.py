@@ -9,8 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from tunesmith.engine.backbone import decoder_of
 from tunesmith.engine.batch import FlatBatch, flat_batch
-from tunesmith.engine.dropout import DropoutKeys, RowDropout, key_dropout_by_row, set_training
+from tunesmith.engine.dropout import (
+    DropoutKeys,
+    RowDropout,
+    RowNoise,
+    add_row_noise,
+    key_dropout_by_row,
+    set_training,
+)
 from tunesmith.recipe import Lora
 
 Build = Callable[..., Any]
@@ -107,3 +115,53 @@ def test_a_model_has_no_other_dropout_left(plain: Build) -> None:
     masks = [m for m in model.modules() if isinstance(m, RowDropout)]
     assert len(masks) == 8  # four layers of weights in each of two blocks
     assert len({m.number for m in masks}) == len(masks)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_dropout_and_noise_are_the_same_one_document_at_a_time(
+    bench: Build, table_of: Build, attention: str, checkpointing: bool
+) -> None:
+    """Attention functions that know no documents meet the same masks as the flat layout."""
+    table = table_of([12, 8, 30])
+    made: list[tuple[float, dict[str, Tensor]]] = []
+    for how in ({}, {"attention": attention, "checkpointing": checkpointing}):
+        ours = bench("llama", DROPPED, **how)
+        add_row_noise(decoder_of(ours.model), 5.0, ours.dropout)
+        made.append(ours.loss_and_gradients(table, [[0, 2], [1]], step=5))
+    (loss, gradients), (other_loss, others) = made
+    assert other_loss == pytest.approx(loss, rel=1e-6)
+    for name, gradient in gradients.items():
+        scale = float(gradient.abs().max()) + 1e-3
+        assert float((others[name] - gradient).abs().max()) / scale < 1e-5
+
+
+def test_noise_is_uniform_and_as_large_as_the_paper_says(table_of: Build) -> None:
+    """Jain and others 2023: uniform in +-1, times alpha / sqrt(tokens of the row x width)."""
+    batch = flat_batch(table_of([400, 100]), [0, 1], CPU)
+    keys = DropoutKeys(seed=1)
+    keys.set(3, batch)
+    noise = RowNoise(5.0, keys)(torch.zeros(500, 64))
+    for row, length in ((noise[:400], 400), (noise[400:], 100)):
+        most = 5 / (length * 64) ** 0.5
+        assert float(row.abs().max()) == pytest.approx(most, rel=0.01)
+        assert float(row.abs().max()) <= most
+        assert float(row.std()) == pytest.approx(most / 3**0.5, rel=0.02)
+        assert abs(float(row.mean())) < 0.03 * most
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_noise_is_there_in_training_only_and_does_not_depend_on_grouping(
+    bench: Build, table_of: Build, family: str
+) -> None:
+    table = table_of([12, 8])
+    quiet, ours = bench(family), bench(family)
+    add_row_noise(decoder_of(ours.model), 5.0, ours.dropout)
+    loss, gradients = ours.loss_and_gradients(table, [[0, 1]], step=2)
+    again, _ = ours.loss_and_gradients(table, [[1], [0]], step=2)
+    assert again == pytest.approx(loss, rel=1e-6)
+    assert loss != pytest.approx(quiet.loss_and_gradients(table, [[0, 1]])[0], rel=1e-5)
+    assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients.values())
+    set_training(ours.model, False)
+    for mine, theirs in zip(ours.logits(table, [0, 1]), quiet.logits(table, [0, 1]), strict=True):
+        assert torch.equal(mine, theirs)

@@ -65,25 +65,26 @@ HEADS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.4])
 @pytest.mark.parametrize("options", HEADS.values(), ids=HEADS)
 def test_chunks_give_the_loss_and_gradients_of_cross_entropy(
-    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], smoothing: float
 ) -> None:
     """PERFORMANCE 6: chunked loss against the plain one, forward and backward, to 1e-5."""
     monkeypatch.setattr(head_module, "MIN_CHUNK_ROWS", 3)
     monkeypatch.setattr(head_module, "CHUNK_BYTES", 1)
     head = random_head(**dict(options))
     hidden, labels = random_positions(10)
-    loss, scores = language_loss(hidden, labels, head, num_targets=17)
+    loss, scores = language_loss(hidden, labels, head, num_targets=17, label_smoothing=smoothing)
     loss.backward()
     found = [hidden.grad, *(p.grad for p in (head.weight_VD, head.bias_V) if p is not None)]
 
     parameters = [p for p in (hidden, head.weight_VD, head.bias_V) if p is not None]
     logits = head.logits(hidden)
-    expected = F.cross_entropy(logits, labels, reduction="sum") / 17
+    expected = F.cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing) / 17
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
-    of_each = F.cross_entropy(logits, labels, reduction="none").float()
-    assert torch.allclose(scores.loss_N, of_each, rtol=1e-5)
+    of_each = F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+    assert torch.allclose(scores.loss_N, of_each.float(), rtol=1e-5)
     assert torch.equal(scores.correct_N, logits.argmax(-1) == labels)
     wanted = torch.autograd.grad(expected, parameters)
     for gradient, reference in zip(found, wanted, strict=True):

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tunesmith.engine.model_files import check_model_files
+from tunesmith.models.files import check_model_files
 
 TinyModel = Callable[[str], Path]
 COMMIT = "c0ffee" + "0" * 34
@@ -24,8 +24,9 @@ COMMIT = "c0ffee" + "0" * 34
 SCRIPT = """
 import json, sys
 from tunesmith.engine import model_sources
+from tunesmith.models import hubs
 from tunesmith.errors import TunesmithError
-model_sources.HUB_ANSWER_SECONDS = 1.0
+hubs.HUB_ANSWER_SECONDS = 1.0
 told = []
 try:
     found = model_sources.resolve_name(sys.argv[1], on_progress=lambda *now: told.append(now))

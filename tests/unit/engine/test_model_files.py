@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tunesmith.engine.model_files import MAX_HEADER_BYTES, check_model_files, check_safetensors
 from tunesmith.errors import ModelError
+from tunesmith.models.files import MAX_HEADER_BYTES, check_model_files, check_safetensors
 
 CopyOf = Callable[[Path], Path]
 TinyModel = Callable[[str], Path]

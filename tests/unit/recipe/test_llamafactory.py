@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from tunesmith.cli.convert import app
 from tunesmith.errors import RecipeError
 from tunesmith.recipe import load_recipe
+from tunesmith.recipe.adapters import Freeze, Lora, Oft
 from tunesmith.recipe.convert import Conversion, convert_llamafactory
 
 JOB: dict[str, Any] = {
@@ -83,9 +84,24 @@ def test_every_key_is_taken_renamed_or_not_supported(tmp_path: Path) -> None:
     assert JOB.keys() <= found.keys()
     assert found["learning_rate"] == "taken"
     assert found["cutoff_len"] == "renamed"
-    for key in ("template", "output_dir", "quantization_bit", "surprise", "trust_remote_code"):
+    assert found["quantization_bit"] == "renamed"
+    for key in ("template", "output_dir", "surprise", "trust_remote_code"):
         assert found[key] == "not supported"
     assert found["deepspeed"] == "taken"
+
+
+def test_quantised_training_is_qlora_here_too(tmp_path: Path) -> None:
+    found = convert(tmp_path, quantization_type="nf4", double_quantization=True)
+    assert found.recipe.model.quantization == "nf4"
+    assert verdicts(found)["quantization_type"] == verdicts(found)["double_quantization"] == "taken"
+    eight = convert(tmp_path, quantization_bit=8, quantization_type="fp4")
+    assert eight.recipe.model.quantization == "int8"
+    assert verdicts(eight)["quantization_type"] == "taken"
+    other = convert(tmp_path, quantization_bit=4, quantization_method="hqq")
+    assert verdicts(other)["quantization_method"] == "not supported"
+    none = convert(tmp_path, quantization_bit=None, double_quantization=False)
+    assert none.recipe.model.quantization == "none"
+    assert verdicts(none)["double_quantization"] == "taken"
 
 
 def test_what_is_not_supported_has_a_reason(tmp_path: Path) -> None:
@@ -168,7 +184,7 @@ def test_a_broken_dataset_info_is_an_error_with_its_line(tmp_path: Path) -> None
     """X13."""
     with pytest.raises(RecipeError, match=r"dataset_info\.json, line 3") as caught:
         convert(tmp_path, info='{\n "shop": {"file_name": "a"},\n "x": {,}\n}')
-    assert caught.value.details["line"] == 3
+    assert caught.value.details["problems"][0]["line"] == 3
     with pytest.raises(RecipeError, match="lists no datasets"):
         convert(tmp_path, info="[]")
     with pytest.raises(RecipeError, match="line 2: the entry of shop"):
@@ -184,8 +200,8 @@ def test_an_unknown_dataset_lists_the_known_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("stage", "dpo", "stage dpo"),
-        ("finetuning_type", "freeze", "finetuning_type freeze"),
+        ("stage", "ppo", "stage ppo"),
+        ("finetuning_type", "bone", "finetuning_type bone"),
         ("lora_rank", "many", r"line 5: adapter\.rank: 'many'"),
     ],
 )
@@ -319,3 +335,87 @@ def test_the_command_writes_the_recipe_and_never_overwrites(tmp_path: Path) -> N
     assert isinstance(again.exception, RecipeError)
     printed = CliRunner().invoke(app, ["llamafactory", job, "--json"])
     assert {entry["key"] for entry in json.loads(printed.stdout)["keys"]} >= JOB.keys()
+
+
+@pytest.mark.parametrize(
+    ("keys", "stage"),
+    [
+        (
+            {"stage": "dpo", "pref_beta": 0.2, "pref_ftx": 0.5, "pref_loss": "ipo"},
+            {"kind": "dpo", "loss": "ipo", "beta": 0.2, "ftx": 0.5},
+        ),
+        ({"stage": "dpo", "pref_loss": "orpo"}, {"kind": "orpo", "beta": 0.1}),
+        # Where the file is silent, LLaMA-Factory's own defaults count.
+        ({"stage": "dpo", "pref_loss": "simpo"}, {"kind": "simpo", "beta": 0.1, "gamma": 0.5}),
+        (
+            {"stage": "kto", "kto_chosen_weight": 2.0, "kto_rejected_weight": 0.5},
+            {"kind": "kto", "desirable_weight": 2.0, "undesirable_weight": 0.5},
+        ),
+        ({"stage": "rm"}, {"kind": "rm"}),
+        ({"stage": "sft", "neftune_noise_alpha": 5}, {"kind": "sft", "neftune_alpha": 5.0}),
+    ],
+)
+def test_stages_of_judged_answers_come_over(
+    tmp_path: Path, keys: dict[str, Any], stage: dict[str, Any]
+) -> None:
+    info = {"pairs": {"file_name": "rows.json", "ranking": keys["stage"] in ("dpo", "rm")}}
+    recipe = convert(tmp_path, info, dataset="pairs", **keys).recipe
+    assert stage.items() <= recipe.stage.model_dump().items()
+
+
+def test_new_tokens_are_taken_over(tmp_path: Path) -> None:
+    made = convert(
+        tmp_path, add_tokens="<a>, <b>", add_special_tokens="<|c|>", new_special_tokens="<|d|>",
+        resize_vocab=True, additional_target="embed_tokens,lm_head,norm", quantization_bit=None,
+    )  # fmt: skip
+    adapter, model = made.recipe.adapter, made.recipe.model
+    assert model.new_words == {"<a>": False, "<b>": False, "<|c|>": True}
+    assert isinstance(adapter, Lora)
+    assert adapter.modules_to_save == ["norm"]
+    verdicts = {entry.key: entry.verdict for entry in made.entries}
+    assert verdicts["resize_vocab"] == verdicts["new_special_tokens"] == "taken"
+    assert verdicts["add_tokens"] == verdicts["additional_target"] == "renamed"
+    alone = convert(tmp_path, new_special_tokens="<|d|>", additional_target="lm_head").recipe
+    assert alone.model.new_words == {"<|d|>": True}
+    assert isinstance(alone.adapter, Lora)
+    assert alone.adapter.modules_to_save == []
+
+
+@pytest.mark.parametrize("kind", ["linear", "dynamic", "yarn", "llama3"])
+def test_scaling_of_positions_is_taken_over(tmp_path: Path, kind: str) -> None:
+    made = convert(tmp_path, rope_scaling=kind, quantization_bit=None)
+    model = made.recipe.model
+    factor = 2.0 if kind == "dynamic" else "auto"
+    assert (model.rope_scaling, model.rope_factor) == (kind, factor)
+    entry = next(entry for entry in made.entries if entry.key == "rope_scaling")
+    assert (entry.verdict, bool(entry.reason)) == ("taken", True)
+
+
+def test_methods_and_optimizers_are_taken_over(tmp_path: Path) -> None:
+    lora = convert(
+        tmp_path, use_dora=True, use_rslora=True, pissa_init=True, pissa_iter=-1,
+        additional_target="norm,lm_head", optim="adamw_8bit", apollo_rank=3, quantization_bit=None,
+    )  # fmt: skip
+    adapter, optimizer = lora.recipe.adapter, lora.recipe.training.optimizer
+    assert isinstance(adapter, Lora)
+    assert (adapter.dora, adapter.rslora, adapter.init) == (True, True, "pissa")
+    assert (adapter.pissa_iterations, adapter.modules_to_save) == (0, ["norm", "lm_head"])
+    assert optimizer.kind == "adamw_8bit"
+    turned = convert(
+        tmp_path, finetuning_type="oft", oft_block_size=16, oft_target="all", module_dropout=0.0,
+        oft_rank=4, lora_rank=4, quantization_bit=None,
+    )  # fmt: skip
+    assert isinstance(turned.recipe.adapter, Oft)
+    assert (turned.recipe.adapter.block_size, turned.recipe.adapter.targets) == (16, "all-linear")
+    verdicts = {entry.key: entry.verdict for entry in turned.entries}
+    assert verdicts["oft_rank"] == "not supported"
+    frozen = convert(
+        tmp_path, finetuning_type="freeze", freeze_trainable_layers=-3,
+        freeze_extra_modules="norm", lora_rank=4, use_galore=True, galore_rank=64,
+        galore_scale=0.25, quantization_bit=None,
+    ).recipe  # fmt: skip
+    assert isinstance(frozen.adapter, Freeze)
+    assert (frozen.adapter.layers, frozen.adapter.extra_modules) == (-3, "norm")
+    optimizer = frozen.training.optimizer
+    assert (optimizer.kind, optimizer.projection_rank) == ("galore", 64)
+    assert (optimizer.projection_gap, optimizer.projection_scale) == (200, 0.25)

@@ -372,10 +372,36 @@ def test_a_learning_rate_multiplier_multiplies_the_recommended_rate() -> None:
     assert problems(BASE + "learning_rate: 1e-4\nlearning_rate_multiplier: 2\n")
 
 
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        ("quantization_bit: 4\nquantization_type: nf4\ndouble_quantization: true\n", "nf4"),
+        ("quantization_bit: 8\nquantization_method: bnb\n", "int8"),
+        ("load_in_4bit: true\nload_in_8bit: false\nbnb_4bit_quant_type: nf4\n", "nf4"),
+        ("load_in_8bit: true\n", "int8"),
+        ("bits: 16\n", "none"),
+        ("quantization: 4bit\n", "nf4"),
+        ("量化等级: 8\n", "int8"),
+    ],
+)
+def test_quantisation_has_the_names_of_other_systems(written: str, kind: str) -> None:
+    found = recipe(f"finetuning_type: lora\n{written}")
+    assert found.model.quantization == kind
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["quantization_type: fp4\n", "double_quantization: false\n", "quantization_method: hqq\n"],
+)
+def test_another_way_to_quantise_is_refused(written: str) -> None:
+    found = problems(BASE + f"finetuning_type: lora\nquantization_bit: 4\n{written}")
+    assert [problem["code"] for problem in found] == ["other_quantisation"]
+
+
 def test_what_is_not_part_of_this_version_is_said_plainly() -> None:
-    (problem,) = problems(BASE + "quantization_bit: 4\n")
-    assert "QLoRA" in problem["message"]
-    assert recipe("quantization_bit: null\n")
+    (problem,) = problems(BASE + "quantization_bit: 3\n")
+    assert problem["code"] == "other_bits"
+    assert recipe("quantization_bit: null\n").model.quantization == "none"
     assert codes("output_dir: out\n") == ["output_place"]
 
 

@@ -50,6 +50,13 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "dropout": 0.0,
         "targets": "all-linear",
         "loraplus_lr_ratio": 1.0,
+        "rslora": False,
+        "dora": False,
+        "init": "zero",
+        "pissa_iterations": 16,
+        "modules_to_save": [],
+        "rank_pattern": [],
+        "alpha_pattern": [],
         "continue_from": None,
     }
     training = recipe.training

@@ -40,7 +40,7 @@ def test_thirds_written_in_decimals_sum_to_100() -> None:
 def test_all_datasets_have_a_share_or_none() -> None:
     """C8"""
     (message,) = problems(TWO % ("share: 50", "format: auto"))
-    assert message == "1 of 2 datasets have a share; data.train.1.share is missing."
+    assert message == "1 of 2 datasets have a share; missing: data.train.1.share."
 
 
 def test_a_share_and_a_sampling_rate_exclude_each_other() -> None:

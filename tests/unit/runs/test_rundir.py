@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from tests.mounts import small_disk
 
-from tunesmith.errors import RunDirError
+from tunesmith.errors import InputError, RunDirError
 from tunesmith.runs import RunDir
-from tunesmith.runs.files import StorageFull, explain_storage_error, format_bytes, write_atomically
+from tunesmith.runs.files import (
+    StorageFull,
+    data_directory,
+    explain_storage_error,
+    format_bytes,
+    write_atomically,
+)
 
 
 def test_a_new_run_holds_the_recipe_and_its_folders(tmp_path: Path) -> None:
@@ -21,6 +27,22 @@ def test_a_new_run_holds_the_recipe_and_its_folders(tmp_path: Path) -> None:
     assert run.log_path.parent.is_dir()
     assert run.checkpoints_dir.is_dir()
     assert RunDir.open(run.path) == run
+
+
+def test_a_file_address_is_a_path_and_another_address_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = RunDir.create(f"file://{tmp_path}/a%20run", "name: x\n", recipe_name="x")
+    assert run.path == tmp_path / "a run"
+    assert RunDir.open(f"file:{tmp_path}/a%20run") == run
+    monkeypatch.setenv("TUNESMITH_DATA_DIR", f"file://{tmp_path}/data")
+    assert data_directory() == tmp_path / "data"
+    for wrong in ("s3://bucket/run", "file://elsewhere/run"):
+        with pytest.raises(InputError) as refused:
+            RunDir.create(wrong, "name: x\n", recipe_name="x")
+        assert refused.value.code == "not_a_folder"
+    assert [each.name for each in tmp_path.iterdir()] == ["a run"]
 
 
 _CREATE_WITHOUT_SPACE = """
@@ -49,13 +71,8 @@ def test_a_run_that_could_not_be_written_leaves_nothing_behind(tmp_path: Path) -
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Generator[Path]:
     """A file system with room for a few folders and for no file."""
-    place = tmp_path / "full"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=6", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("file systems cannot be mounted here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with small_disk(tmp_path / "full", "size=64k,nr_inodes=6") as place:
+        yield place
 
 
 def test_a_full_disk_at_the_start_leaves_nothing_and_says_to_try_again(full_disk: Path) -> None:

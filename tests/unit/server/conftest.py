@@ -22,8 +22,8 @@ from tunesmith.server import claims, clock, sweep, workers
 from tunesmith.server.claims import Claim, Result
 from tunesmith.server.database import Database
 from tunesmith.server.migrations.upgrade import migrate, upgrade
+from tunesmith.server.queue import NewJob, Queue, Submitted, body_hash
 from tunesmith.server.quotas import Limits
-from tunesmith.server.services.jobs import Jobs, NewJob, Submitted, body_hash
 from tunesmith.server.tables import Base, Job, LeaseClock, Project, User
 from tunesmith.server.workers import DeviceInfo
 
@@ -53,8 +53,8 @@ class World:
     project: str = "proj-a"
 
     @property
-    def jobs(self) -> Jobs:
-        return Jobs(self.database, self.limits)
+    def jobs(self) -> Queue:
+        return Queue(self.database, self.limits)
 
     def reset(self) -> None:
         """Empty, as new."""
@@ -109,10 +109,10 @@ class World:
         return self.jobs.get(job_id)
 
     def wait(self, seconds: float, keep: Iterable[Claim] = ()) -> list[sweep.Change]:
-        """Time goes by, with sweeps as a server makes them and heartbeats for `keep`."""
+        """Time goes by, with sweeps as often as they must come, and heartbeats for `keep`."""
         changes: list[sweep.Change] = []
         while seconds > 0:
-            pause = min(seconds, clock.SWEEP_SECONDS)
+            pause = min(seconds, clock.LONGEST_TICK)
             seconds -= pause
             self.clock.now += timedelta(seconds=pause)
             for claimed in keep:
@@ -179,16 +179,41 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[str]:
-    """The address of a migrated database."""
+    """The address of a migrated database; it is that of `world` where a test asks for both."""
+    kind = "world" if "world" in request.fixturenames else "template"
     if request.param == "sqlite":
-        folder = request.getfixturevalue("sqlite_template")
+        folder = request.getfixturevalue(f"sqlite_{kind}")
         shutil.copytree(folder, tmp_path / "database")
         yield f"sqlite:///{tmp_path / 'database' / 'tunesmith.db'}"
         return
     if not POSTGRES:
         pytest.skip("TUNESMITH_TEST_POSTGRES is not set")
-    with postgres_database(request.getfixturevalue("postgres_template")) as made:
+    with postgres_database(request.getfixturevalue(f"postgres_{kind}")) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def sqlite_world(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database with the first user and project, to copy."""
+    folder = tmp_path_factory.mktemp("world") / "database"
+    shutil.copytree(sqlite_template, folder)
+    _populate(f"sqlite:///{folder / 'tunesmith.db'}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_world(postgres_template: str) -> Generator[str]:
+    with postgres_database(postgres_template) as url:
+        _populate(url)
+        yield make_url(url).database or ""
+
+
+def _populate(url: str) -> None:
+    injected = Clock()
+    database = Database(url, clock=injected)
+    upgrade(database)
+    World(database, injected).reset()
+    database.close()
 
 
 @pytest.fixture
@@ -196,10 +221,7 @@ def world(url: str) -> Generator[World]:
     """A database with one user and one project, whose time the test decides."""
     injected = Clock()
     database = Database(url, clock=injected)
-    upgrade(database)
-    world = World(database, injected)
-    world.reset()
-    yield world
+    yield World(database, injected)
     database.close()
 
 

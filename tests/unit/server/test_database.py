@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -116,7 +117,10 @@ def test_a_server_that_is_not_there_is_an_error_that_says_to_try_again() -> None
         session.execute(text("SELECT 1"))
 
 
-def test_a_read_only_file_can_be_read_and_says_why_it_cannot_be_written(tmp_path: Path) -> None:
+def test_a_read_only_file_can_be_read_and_says_why_it_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     Database(f"sqlite:///{tmp_path / 'x.db'}").close()
     with sqlite3.connect(tmp_path / "x.db") as made:
         made.execute("CREATE TABLE t (x)")
@@ -127,6 +131,21 @@ def test_a_read_only_file_can_be_read_and_says_why_it_cannot_be_written(tmp_path
     with pytest.raises(StorageRefused), database.write() as session:
         session.execute(text("INSERT INTO t VALUES (1)"))
     database.close()
+    assert not Path("file:").exists()  # the address is no relative path
+
+
+def test_a_file_address_is_made_where_it_says_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "a folder" / "x.db"
+    Database(f"sqlite:///file:{str(file).replace(' ', '%20')}?uri=true").close()
+    assert file.parent.is_dir()
+    for wrong in (f"file:{file}", f"file://{file}", f"file:{file}?mode=memory&uri=true"):
+        with pytest.raises(DatabaseRefused) as refused:
+            Database(f"sqlite:///{wrong}")
+        assert refused.value.code == "bad_database_url"
+    assert not Path("file:").exists()
 
 
 def test_what_is_not_finite_is_stored_as_null(world: Any) -> None:
@@ -162,6 +181,20 @@ def test_the_lease_clock_never_jumps(world: Any) -> None:
     assert read() == at_noon
     world.clock.now += timedelta(seconds=3)
     assert read() == at_noon + 3
+
+
+def test_a_thread_that_waits_too_long_for_its_turn_is_told(url: str) -> None:
+    database = Database(url, timeout=0.2)
+    if database.is_sqlite:
+        with (
+            database.write(),
+            ThreadPoolExecutor(1) as other,
+            pytest.raises(DatabaseUnavailable, match="nothing was changed"),
+        ):
+            other.submit(database.write().__enter__).result()
+        with database.write() as session:  # the next one gets it
+            assert session.scalar(text("SELECT seconds FROM lease_clock")) is not None
+    database.close()
 
 
 def test_threads_write_one_after_the_other(url: str) -> None:

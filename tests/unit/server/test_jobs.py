@@ -16,8 +16,8 @@ from tunesmith.server.errors import (
     NotFound,
     QuotaExceeded,
 )
+from tunesmith.server.queue import JobFilter, Submitted, body_hash, refuse_retry
 from tunesmith.server.quotas import Limits
-from tunesmith.server.services.jobs import JobFilter, Submitted, body_hash
 from tunesmith.server.states import Status
 from tunesmith.server.tables import Dataset, DatasetVersion, File, Job, Model
 
@@ -100,6 +100,45 @@ def test_twenty_requests_at_once_with_one_key_are_one_job(world: Any) -> None:
         thread.join()
     assert len(made) == 24
     assert len(set(made)) == 1 == len(world.all(Job))
+
+
+def test_a_retry_that_comes_before_its_original_is_the_same_job(world: Any) -> None:
+    early, is_new = world.jobs.create(world.new(), Submitted(BODY.body_sha256, is_retry=True))
+    assert is_new
+    again = world.jobs.create(world.new(), Submitted(BODY.body_sha256, is_retry=True))
+    assert (again[0].id, again[1]) == (early.id, False)
+    late, is_new = world.jobs.create(world.new(), BODY)
+    assert (late.id, is_new) == (early.id, False)
+    assert world.jobs.create(world.new(), BODY)[1]  # the next one is meant: a second job
+
+
+def test_a_retry_whose_original_never_came_is_forgotten_after_a_minute(world: Any) -> None:
+    world.jobs.create(world.new(), Submitted(BODY.body_sha256, is_retry=True))
+    world.clock.now += timedelta(seconds=61)
+    assert world.jobs.create(world.new(), BODY)[1]
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+def test_a_request_and_its_retries_at_once_are_one_job(world: Any, key: str | None) -> None:
+    """Whichever of them is first, in whatever order they are handled."""
+    for turn in range(6):
+        body, made = body_hash({"turn": turn}), list[str]()
+        name = None if key is None else f"{key}{turn}"
+        barrier = threading.Barrier(4)
+
+        def send(is_retry: bool, body: str = body, name: str | None = name, made: list[str] = made,
+                 barrier: threading.Barrier = barrier) -> None:  # fmt: skip
+            barrier.wait()
+            made.append(world.jobs.create(world.new(), Submitted(body, name, is_retry))[0].id)
+
+        threads = [threading.Thread(target=send, args=(number > 0,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(made) == 4
+        assert len(set(made)) == 1
+    assert len(world.all(Job)) == 6
 
 
 def test_unknown_things_are_not_found(world: Any) -> None:
@@ -256,6 +295,39 @@ def test_a_cancel_is_stronger_than_a_pause_or_a_stop(world: Any) -> None:
         assert found.value.code == "being_cancelled"
 
 
+@pytest.mark.parametrize("resumed", [True, False])
+def test_a_job_that_stopped_on_the_way_can_end_with_its_checkpoint(
+    world: Any, result: Any, one_step: Any, resumed: bool
+) -> None:
+    claimed = world.running()
+    job_id, other = claimed.job_id, world.submit("other")
+    claims.record(world.database, claimed, [one_step(claimed.attempt, 1)])
+    claims.add_checkpoint(world.database, claimed, 1)
+    world.jobs.pause(job_id, "me")
+    claims.paused(world.database, claimed)
+    if resumed:
+        world.jobs.resume(job_id, "me")
+    job = world.jobs.stop(job_id, "me")
+    assert (job.status, job.intent, job.reason) == ("queued", "stop", "stopping")
+    messages = [event.message for event in world.jobs.events(job_id, limit=1000)]
+    told = "Will finish with the checkpoint of step 1 as soon as a device is free"
+    assert messages.count(told) == 1
+    assert world.jobs.stop(job_id, "me").event_count == job.event_count  # twice is once
+    again = claims.claim(world.database, claimed.worker_id)
+    assert again is not None
+    assert again.job_id == job_id, f"it goes before {other.id}"
+    assert claims.renew(world.database, claimed.worker_id, [again])[0].intent == "stop"
+    claims.succeed(world.database, again, result, reason="stopped")
+    assert (world.job(job_id).status, world.job(job_id).reason) == ("succeeded", "stopped")
+
+
+def test_a_job_without_a_checkpoint_has_nothing_to_stop_with(world: Any) -> None:
+    waiting = world.submit()
+    with pytest.raises(Conflict, match="nothing to keep") as refused:
+        world.jobs.stop(waiting.id, "me")
+    assert refused.value.code == "no_step_yet"
+
+
 def test_stop_and_keep_ends_as_succeeded(world: Any, result: Any) -> None:
     claimed = world.running()
     world.jobs.stop(claimed.job_id, "me")
@@ -294,23 +366,17 @@ def test_a_job_can_be_moved_before_another_or_to_the_end(world: Any) -> None:
         world.jobs.reorder(ids["a"], before=ids["b"])
 
 
-def test_a_retry_is_a_new_job(world: Any) -> None:
-    claimed = world.running("x", labels={"a": "b"}, num_devices=1)
+def test_only_a_job_that_ended_can_be_retried(world: Any) -> None:
+    claimed = world.running("x")
     with pytest.raises(Conflict, match="nothing to retry"):
-        world.jobs.retry(claimed.job_id, world.user, BODY)
+        refuse_retry(world.job(claimed.job_id))
     claims.fail(world.database, claimed, {"code": "out_of_memory", "message": "Too large."})
-    job, is_new = world.jobs.retry(claimed.job_id, world.user, BODY)
-    assert is_new
-    assert (job.parent_id, job.name, job.labels, job.status, job.attempt) == (
-        claimed.job_id,
-        "x",
-        {"a": "b"},
-        "queued",
-        0,
-    )
     old = world.job(claimed.job_id)
-    assert old.status == "failed"
+    refuse_retry(old)
     assert old.error == {"code": "out_of_memory", "message": "Too large.", "param": None}
+    old.request = {"training_file": "file-x"}
+    with pytest.raises(Conflict, match="before its files were accepted"):
+        refuse_retry(old)
 
 
 def test_a_user_beyond_the_storage_or_device_hours_cannot_submit(world: Any) -> None:

@@ -10,18 +10,19 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from tunesmith.server.database import Database
 from tunesmith.server.errors import DatabaseRefused
-from tunesmith.server.migrations.upgrade import (
-    downgrade,
-    migrate,
+from tunesmith.server.migrations.revisions import (
+    SCRIPTS,
+    known_revisions,
     newest_revision,
     refuse_other_revision,
     revision_of,
-    upgrade,
 )
+from tunesmith.server.migrations.upgrade import downgrade, migrate, upgrade
 from tunesmith.server.tables import Base
 
 
@@ -135,6 +136,12 @@ def test_servers_that_start_together_migrate_once(empty_url: str) -> None:
     database = Database(empty_url)
     assert revision_of(database) == newest_revision()
     database.close()
+
+
+def test_the_names_of_the_files_tell_the_revisions_that_alembic_knows() -> None:
+    script = ScriptDirectory(str(SCRIPTS))
+    assert known_revisions() == sorted(each.revision for each in script.walk_revisions())
+    assert newest_revision() == script.get_current_head()
 
 
 def test_the_revisions_are_part_of_the_package() -> None:

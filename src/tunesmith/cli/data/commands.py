@@ -20,19 +20,20 @@ from tunesmith.cli.data.reading import (
     SubjectArgument,
     SystemOption,
     cache_folder,
-    in_chinese,
     open_catalog,
     open_files,
     open_subject,
     open_version,
     wanted_rows,
 )
-from tunesmith.cli.terminal import command_line, say, say_json
+from tunesmith.cli.language import chinese, language
+from tunesmith.cli.terminal import command_line, say, say_json, warn
 from tunesmith.cli.work import progress
 from tunesmith.errors import InputError
 
 if TYPE_CHECKING:
     from tunesmith.data.check.check import Report
+    from tunesmith.data.expression import Condition
     from tunesmith.data.store import Version
 
 app = typer.Typer(
@@ -225,7 +226,7 @@ def check(
     with progress() as on_progress:
         report = run_check(
             found,
-            Wanted(near=near, openai=profile == "openai"),
+            Wanted(near=near, openai="any" if profile == "openai" else None),
             processes=num_processes(),
             on_progress=on_progress,
             against=other,
@@ -240,7 +241,7 @@ def check(
                 on_progress=on_progress,
             )
     if json:
-        say_json(report.to_json("zh" if in_chinese() else "en"))
+        say_json(report.to_json(language()))
     else:
         _say_report(report, places=places)
     raise typer.Exit(1 if report.errors else 0)
@@ -262,6 +263,8 @@ def stats(
     format: FormatOption = None,
     prompt_field: PromptOption = None,
     response_field: ResponseOption = None,
+    history_field: HistoryOption = None,
+    system_field: SystemOption = None,
     encoding: EncodingOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -269,7 +272,8 @@ def stats(
     from tunesmith.data.lengths import measure
     from tunesmith.data.stats import Plan, statistics
 
-    wanted = wanted_rows(subject, format, prompt_field, response_field)
+    fields = (format, prompt_field, response_field, history_field, system_field)
+    wanted = wanted_rows(subject, *fields)
     found = open_subject(subject, wanted, encoding)
     with progress() as on_progress:
         lengths = measure(
@@ -301,6 +305,9 @@ def preview(
     row: Annotated[
         int, typer.Option(min=1, help="Which row: counted from 1 in a file, its id in a dataset.")
     ] = 1,
+    line: Annotated[
+        int | None, typer.Option(min=1, help="Instead of --row: the line that `check` names.")
+    ] = None,
     model: ModelOption = "starter",
     max_length: Annotated[
         int | None, typer.Option(min=1, help="Mark where a row of this many tokens is cut.")
@@ -309,15 +316,20 @@ def preview(
     format: FormatOption = None,
     prompt_field: PromptOption = None,
     response_field: ResponseOption = None,
+    history_field: HistoryOption = None,
+    system_field: SystemOption = None,
     encoding: EncodingOption = None,
     json: JsonOption = False,
 ) -> None:
     """One row as messages and as the tokens that the model gets; learned ones are coloured."""
     from tunesmith.data.preview import preview_row
 
-    wanted = wanted_rows(subject, format, prompt_field, response_field)
+    fields = (format, prompt_field, response_field, history_field, system_field)
+    wanted = wanted_rows(subject, *fields)
     found = open_subject(subject, wanted, encoding)
-    shown = preview_row(found, row, _renderer(model), max_length=max_length)
+    shown = preview_row(
+        found, line or row, _renderer(model), max_length=max_length, by_line=line is not None
+    )
     if json:
         say_json(shown.to_json())
         return
@@ -394,27 +406,35 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="The file; NAME-VERSION.SUFFIX if empty.")
     ] = None,
+    lossy: Annotated[
+        bool, typer.Option("--lossy", help="Write what the format holds; count what it does not.")
+    ] = False,
     prompt_field: PromptOption = None,
     response_field: ResponseOption = None,
+    history_field: HistoryOption = None,
+    system_field: SystemOption = None,
     encoding: EncodingOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write a version, or a file in another format, to a file that other programs read."""
+    """Write a version, or a file in another format, to a file that other programs read.
+
+    An import of it gives the same rows; what the format cannot hold is refused, by kind.
+    """
+    from tunesmith.cli.data.told_export import export_lines
     from tunesmith.data.exporting import FORMATS, SUFFIXES, export_subject
 
     if format not in FORMATS:
         raise InputError(f"There is no format '{format}'.", hint=f"Known: {', '.join(FORMATS)}.")
-    wanted = wanted_rows(subject, None, prompt_field, response_field)
-    found = open_subject(subject, wanted, encoding)
+    fields = (prompt_field, response_field, history_field, system_field)
+    found = open_subject(subject, wanted_rows(subject, None, *fields), encoding)
     stem = Path(found.name.replace("@", "-")).stem if out is None else ""
     path = out or Path(f"{stem}-{format}{SUFFIXES.get(format, f'.{format}')}")
     with progress() as on_progress:
-        rows, rejected = export_subject(found, format, path, on_progress=on_progress)
+        done = export_subject(found, format, path, lossy=lossy, on_progress=on_progress)
     if json:
-        say_json({"file": str(path), "rows": rows, "rejected": rejected})
+        say_json({"file": str(path), **asdict(done)})
         return
-    left = f"; {rejected:,} could not be used, see `tunesmith data check`" if rejected else ""
-    say(f"{path}: {rows:,} rows{left}.")
+    say("\n".join(export_lines(path, done)))
 
 
 # ---------------------------------------------------------------- helpers
@@ -437,13 +457,24 @@ def _say_listed(entries: list[dict[str, Any]]) -> None:
 def _say_report(report: Report, *, places: int) -> None:
     from tunesmith.cli.data.told import report_lines
 
-    say("\n".join(report_lines(report, chinese=in_chinese(), places=places)))
+    say("\n".join(report_lines(report, chinese=chinese(), places=places)))
 
 
 def say_published(version: Version) -> None:
     rejected = version.manifest.rejected
     beside = f"; {rejected:,} rejected rows lie in {version.rejected}" if rejected else ""
     say(f"\n{version.label} published: {version.manifest.rows:,} rows{beside}")
+
+
+def warn_of_shadowed(condition: Condition, version: Version) -> None:
+    """Say which columns of the data a condition does not mean though it names them."""
+    from tunesmith.data.editing import columns_beside, shadowed
+
+    for name in shadowed(condition, columns_beside(version)):
+        warn(
+            f"'{name}' in the condition is the row's own {name}, not the column of that name.",
+            f'The column is col("{name}").',
+        )
 
 
 def _say_rows(version: Version, where: str | None, limit: int, *, json: bool) -> None:
@@ -454,6 +485,8 @@ def _say_rows(version: Version, where: str | None, limit: int, *, json: bool) ->
 
     condition = Condition(where) if where else None
     beside = columns_beside(version) if where else []
+    if condition is not None:
+        warn_of_shadowed(condition, version)
     shown: list[Any] = []
     for row in stored_rows(version.batches()):
         if len(shown) == limit:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tunesmith.cli.data.commands import app, say_published
+from tunesmith.cli.data.commands import app, say_published, warn_of_shadowed
 from tunesmith.cli.data.reading import (
     JsonOption,
     NameArgument,
@@ -100,9 +100,10 @@ def keep(
     from tunesmith.data import editing
     from tunesmith.data.expression import Condition
 
-    condition = Condition(where)
+    condition, version = Condition(where), open_version(name)
+    warn_of_shadowed(condition, version)
     with progress() as on_progress:
-        new = editing.keep(open_catalog(), open_version(name), condition, on_progress=on_progress)
+        new = editing.keep(open_catalog(), version, condition, on_progress=on_progress)
     _say_new(new, json=json)
 
 
@@ -112,7 +113,9 @@ def change(
     row: Annotated[int, typer.Argument(metavar="ROW", help="The id of the row.")],
     fields: Annotated[
         list[str],
-        typer.Argument(metavar="FIELD=TEXT...", help="question, answer, system, text or record."),
+        typer.Argument(
+            metavar="FIELD=TEXT...", help="question, answer, system, text, record, a column."
+        ),
     ],
     json: JsonOption = False,
 ) -> None:

@@ -18,12 +18,12 @@ from tunesmith.cli.data.reading import (
     JsonOption,
     NameArgument,
     SubjectArgument,
-    in_chinese,
     open_catalog,
     open_subject,
     wanted_rows,
 )
 from tunesmith.cli.engine import require_torch
+from tunesmith.cli.language import chinese
 from tunesmith.cli.terminal import say, say_json
 from tunesmith.cli.work import progress
 from tunesmith.errors import InputError
@@ -81,7 +81,7 @@ def score(
         return
     from tunesmith.cli.data.told_quality import score_lines
 
-    say("\n".join(score_lines(facts, chinese=in_chinese())))
+    say("\n".join(score_lines(facts, chinese=chinese())))
 
 
 @app.command(epilog="Example: tunesmith data diversity support --write")

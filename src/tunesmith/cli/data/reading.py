@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from tunesmith.cli.language import language
 
 if TYPE_CHECKING:
     from tunesmith.data.store import Catalog, Version
@@ -65,8 +66,14 @@ def wanted_rows(
     try:
         return Dataset(dataset=subject, **told)
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise InputError(f"--{problem['loc'][0]}: {problem['msg']}.") from error
+        from tunesmith.schemas.wrong_values import sentence
+
+        problem: Any = error.errors()[0]
+        option = str(problem["loc"][0]).replace("_", "-")
+        spoken = language()
+        wrong = sentence(problem, spoken)
+        stop = "。" if spoken == "zh" else "."
+        raise InputError(f"--{option}: {wrong}{stop}") from error
 
 
 def open_catalog() -> Catalog:
@@ -89,10 +96,6 @@ def open_files(paths: list[Path], wanted: Dataset, encoding: str | None) -> File
 
 def open_version(name: str) -> Version:
     return open_catalog().open(name)
-
-
-def in_chinese() -> bool:
-    return os.environ.get("TUNESMITH_LANG", "").lower().startswith("zh")
 
 
 def cache_folder() -> Path:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.cli.terminal import columns, fold, short_text, table, wants_colour
+from tunesmith.cli.terminal import columns, fold, printable, short_text, table, wants_colour
 from tunesmith.cli.work import size
 from tunesmith.data.check.rules import RULES, rule_of
 
@@ -33,11 +33,12 @@ def report_lines(report: Report, *, chinese: bool, places: int) -> Iterator[str]
     """A report: what was read, each finding with its first places and its mend, the sum."""
     languages = ", ".join(f"{name} {count:,}" for name, count in report.languages.items())
     yield (
-        f"{report.subject}: {report.rows_read:,} rows read, {report.rows_usable:,} usable, "
-        f"{size(report.bytes)}" + (f"; {languages}" if languages else "")
+        f"{printable(report.subject)}: {report.rows_read:,} rows read, "
+        f"{report.rows_usable:,} usable, {size(report.bytes)}"
+        + (f"; {languages}" if languages else "")
     )
     for source in report.sources:
-        yield f"  {source['source']}: {source['why']}"
+        yield printable(f"  {source['source']}: {source['why']}")
     for finding in report.findings:
         if finding.count:
             yield ""
@@ -51,6 +52,9 @@ def _finding_lines(finding: Finding, *, chinese: bool, places: int) -> Iterator[
     title = rule.zh if chinese else rule.en
     severity = coloured(f"{rule.severity:<8}", _COLOURS[rule.severity])
     yield f"{severity} {finding.code}  {finding.count:,}  {title}"
+    if classes := finding.detail.get("classes"):
+        told = ", ".join(f"{short_text(name, 20)} {count:,}" for name, count in classes.items())
+        yield from (f"         {line}" for line in fold(printable(told), _WIDTH, 3))
     shown = finding.places[:places]
     for place in shown:
         yield from _place_lines(place)
@@ -66,7 +70,8 @@ def _place_lines(place: Place) -> Iterator[str]:
         place.field,
     ]
     where = ", ".join(filter(None, parts))
-    yield f"         {where}" + (f": {short_text(place.excerpt, 80)}" if place.excerpt else "")
+    excerpt = f": {short_text(place.excerpt, 80)}" if place.excerpt else ""
+    yield printable(f"         {where}{excerpt}")
 
 
 def _unit(file: str) -> str:
@@ -87,7 +92,7 @@ def _sum_line(report: Report) -> str:
 
 def statistics_lines(subject: str, facts: dict[str, Any]) -> Iterator[str]:
     """Statistics as tables and a histogram."""
-    yield f"{subject}: {facts['rows_read']:,} rows, {facts['rows_kept']:,} kept"
+    yield f"{printable(subject)}: {facts['rows_read']:,} rows, {facts['rows_kept']:,} kept"
     for reason, count in facts["dropped"].items():
         yield f"  left out: {reason} {count:,}"
     yield ""
@@ -95,8 +100,8 @@ def statistics_lines(subject: str, facts: dict[str, Any]) -> Iterator[str]:
     yield f"  {'tokens':<10}" + "".join(f"{name:>12}" for name in names)
     for label, key in (
         ("row", "tokens"),
-        ("prompt", "prompt_tokens"),
-        ("answer", "answer_tokens"),
+        ("context", "prompt_tokens"),
+        ("learned", "answer_tokens"),
         ("turns", "turns"),
     ):
         yield f"  {label:<10}" + "".join(f"{facts[key][name]:>12,}" for name in names)
@@ -104,6 +109,8 @@ def statistics_lines(subject: str, facts: dict[str, Any]) -> Iterator[str]:
     yield from histogram_lines("tokens a row", facts["histogram"])
     yield ""
     yield "  max_length   rows whole   share    tokens lost   of answers   rows without answer"
+    if facts["documents"]:
+        yield "  (plain text is split into windows: none of it is cut)"
     recommended = facts["recommended"]["max_length"]
     for cut in facts["max_lengths"]:
         mark = " <- recommended" if cut["max_length"] == recommended else ""
@@ -112,7 +119,8 @@ def statistics_lines(subject: str, facts: dict[str, Any]) -> Iterator[str]:
             f"{cut['tokens_lost']:>14,} {cut['label_tokens_lost']:>12,} "
             f"{cut['rows_without_labels']:>21,}{mark}"
         )
-    yield f"  Recommended: max_length {recommended}, {facts['recommended']['why']}."
+    why = f"Recommended: max_length {recommended}: {facts['recommended']['why']}."
+    yield from (f"  {line}" for line in fold(printable(why), _WIDTH, 4))
     yield ""
     epoch, price, packing = facts["epoch"], facts["token_num"], facts["packing"]
     rows = [
@@ -152,24 +160,27 @@ def _bar(share: float, width: int) -> str:
 
 def preview_lines(shown: RowPreview, *, tokens: bool) -> Iterator[str]:
     """A row as messages, then as the tokens that the model gets."""
-    yield f"{shown.file} {_unit(shown.file)} {shown.line} ({shown.why})"
+    yield printable(f"{shown.file} {_unit(shown.file)} {shown.line} ({shown.why})")
     for name, text in _messages(shown.record or {}):
         yield ""
-        yield coloured(f"{name}", "1")
-        yield text
+        yield coloured(printable(name), "1")
+        yield printable(text)
     if shown.refused:
         yield ""
-        rule = rule_of(shown.refused)
-        said = rule.en if shown.refused in RULES else shown.refused
-        yield f"Nothing is learned here. {said}."
-    if not tokens:
+        said = rule_of(shown.refused).en if shown.refused in RULES else shown.refused
+        yield f"Nothing is learned here. {printable(said)}."
+    if not tokens or not shown.rows:
         return
     for number, row in enumerate(shown.rows, start=1):
         learned = sum(token.supervised for token in row.tokens)
         part = f", part {number} of {len(shown.rows)}" if len(shown.rows) > 1 else ""
+        part = f", the {row.answer} answer" if row.answer else part
         yield ""
         yield coloured(f"{len(row.tokens)} tokens, {learned} of them learned{part}", "1")
         yield _token_text(row)
+        if row.window is not None:
+            windows = -(-len(row.tokens) // row.window)
+            yield f"Split into {windows} windows of {row.window} tokens at most: nothing is lost."
         if row.cut_at is not None:
             lost = row.tokens[row.cut_at :]
             yield (
@@ -201,6 +212,8 @@ def _token_text(row: PreviewRow) -> str:
     for number, token in enumerate(row.tokens):
         if number == row.cut_at:
             pieces.append(coloured("✂ cut here ✂", "1;31"))
+        if row.window and number and number % row.window == 0:
+            pieces.append(coloured("✂ next window ✂", "1;36"))
         if not in_colour and token.supervised != learned:
             pieces.append("【" if token.supervised else "】")
         learned = token.supervised

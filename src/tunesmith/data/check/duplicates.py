@@ -7,6 +7,7 @@ such numbers each find the pairs: rows that agree in no key are never compared.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -99,6 +100,34 @@ class NearDuplicates:
             on_band(number, len(self._paths))
         for row in np.flatnonzero(partners >= 0).tolist():
             yield int(partners[row]), row
+
+    def absorb(self, other: NearDuplicates) -> None:
+        """Take over all keys of another set of rows, behind those there are."""
+        for file, theirs, path in zip(self._files, other._files, other._paths, strict=True):
+            theirs.flush()
+            with path.open("rb") as keys:
+                shutil.copyfileobj(keys, file)
+        self._num_rows += other._num_rows
+
+    def across(self, border: int) -> Rows:
+        """For each of the rows before `border` a similar one from there on, or -1."""
+        for file in self._files:
+            file.flush()
+        partners = np.full(border, -1, np.int64)
+        for path in self._paths:
+            keys = _read(path)
+            order, starts, _ = _runs(keys)
+            near = np.flatnonzero((order < border) & (keys[order] != 0))
+            run = np.searchsorted(starts, near, side="right") - 1
+            ends = np.append(starts[1:], len(order))[run]
+            # Within a run rows lie in order: behind those before the border are all the others.
+            beyond = np.add.reduceat(order >= border, starts, dtype=np.int64)[run]
+            for other in (ends - beyond, ends - 1):
+                alone = (beyond > 0) & (partners[order[near]] < 0)
+                mine, theirs = order[near[alone]], order[other[alone]]
+                similar = self._similar(theirs, mine)
+                partners[mine[similar]] = theirs[similar]
+        return partners
 
     def close(self) -> None:
         """Remove the files."""

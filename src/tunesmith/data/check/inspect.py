@@ -7,8 +7,9 @@ rows (duplicates, lengths, classes) is decided in check.py from the facts.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,21 +17,24 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from tunesmith.data.check.buffers import pc, rows_of
+from tunesmith.data.check.buffers import Strings, pc, rows_of
 from tunesmith.data.check.duplicates import band_keys
 from tunesmith.data.check.findings import Findings, Place
 from tunesmith.data.check.languages import language_of, script_counts
-from tunesmith.data.check.openai_rules import wrong_for_openai
+from tunesmith.data.check.openai_rules import Purpose, wrong_for_openai
 from tunesmith.data.check.rows import wrong_in
 from tunesmith.data.check.texts import Texts, excerpt, find_in_texts, stands_in
 from tunesmith.data.conversation import Message, PreferencePair, StoredRecord, Text
 from tunesmith.data.convert import RowUnusable
+from tunesmith.data.encodings import SAMPLE, guess_encoding
 from tunesmith.data.formats import Layout
-from tunesmith.data.readers import Block, Row, parse_block
+from tunesmith.data.readers import NOTICES, Block, Row, parse_block
+from tunesmith.data.readers.sources import file_type
 from tunesmith.data.records import from_json, kind_of, to_json
 from tunesmith.data.store.version import Rows, digest_of
 from tunesmith.errors import DataError
 
+CLASS_ROWS = 10  # places kept of each class
 SHORT_ANSWER = 40  # characters; answers of a classification are not longer
 _KEPT_OF_REJECTED = 2000  # characters of a row that could not be used
 
@@ -41,7 +45,9 @@ class Wanted:
 
     near: bool = True  # MinHash keys
     rows: bool = False  # the rows in the form of the store
-    openai: bool = False  # OpenAI's own rules as well
+    openai: Purpose | None = None  # OpenAI's own rules as well
+    leakage: bool = False  # what rows of another dataset are compared with
+    encoding: str | None = None  # that the files are read with
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,10 @@ class Facts:
     lengths: npt.NDArray[np.int32]  # characters of the whole row
     languages: npt.NDArray[np.uint8]
     keys: npt.NDArray[np.uint64] | None
+    plain: npt.NDArray[np.uint64] | None = None  # digests without case, spaces and marks
+    asked: npt.NDArray[np.uint64] | None = None  # those of the questions; 0 where there is none
     short_answers: Counter[str] = field(default_factory=Counter[str])
+    first_of: dict[str, list[int]] = field(default_factory=dict[str, list[int]])  # rows of each
 
 
 @dataclass
@@ -117,13 +126,13 @@ def inspect_block(block: Block, source: Source, wanted: Wanted) -> Piece:
     rejected: list[dict[str, Any]] = []
     unreadable: list[tuple[int, DataError]] = []
     rows = parse_block(block, lambda line, error: unreadable.append((line, error)))
-    for line, error in unreadable:
-        add_unreadable(findings, rejected, source.name, line, error)
+    for line, error in _with_guesses(block, unreadable):
+        add_unreadable(findings, rejected, source.name, line, error, wanted)
     found = _Records()
     for line, row in rows:
         _look_at_columns(findings, source, line, row)
         if wanted.openai:
-            for code, where in wrong_for_openai(row):
+            for code, where in wrong_for_openai(row, wanted.openai):
                 findings.add(code, Place(source.name, line, None, where))
         try:
             found.add(source.name, line, source.layout, row)
@@ -135,7 +144,8 @@ def inspect_block(block: Block, source: Source, wanted: Wanted) -> Piece:
     digests = np.array([digest_of(json) for json in found.json], np.uint64)
     facts = _look_at(found, digests, findings, wanted)
     table = _table(found, digests) if wanted.rows else None
-    return Piece(len(rows) + len(unreadable), block.size, findings, facts, table, rejected)
+    lost = sum(error.code not in NOTICES for _, error in unreadable)
+    return Piece(len(rows) + lost, block.size, findings, facts, table, rejected)
 
 
 def inspect_stored(rows: Rows, wanted: Wanted) -> Piece:
@@ -154,12 +164,52 @@ def inspect_stored(rows: Rows, wanted: Wanted) -> Piece:
 
 
 def add_unreadable(
-    findings: Findings, rejected: list[dict[str, Any]], file: str, line: int, error: DataError
+    findings: Findings,
+    rejected: list[dict[str, Any]],
+    file: str,
+    line: int,
+    error: DataError,
+    wanted: Wanted,
 ) -> None:
-    """Count a line that holds no row."""
-    message = error.message.partition(": ")[2] or error.message
-    findings.add(error.code, Place(file, line, excerpt=message))
-    rejected.append(_rejected(file, line, error.code, message))
+    """Count a line that holds no row, or what should be known about one that does."""
+    code = _code_of(error, line, file, wanted)
+    message = _told(error)
+    findings.add(code, Place(file, line, excerpt=message))
+    if code not in NOTICES:
+        rejected.append(_rejected(file, line, code, message))
+
+
+def _code_of(error: DataError, line: int, file: str, wanted: Wanted) -> str:
+    """The rule of what a reader tells; of single lines it names only the usual faults."""
+    if error.code == "not_utf8" and wanted.encoding == "auto":
+        return "mixed_encodings"
+    if error.code != DataError.code or not line:
+        return error.code
+    if file_type(Path(file)) in (".csv", ".tsv"):
+        return "invalid_csv"
+    return "data_type" if wanted.openai else "no_object"
+
+
+def _told(error: DataError) -> str:
+    """The message without its place; of undecodable bytes the place in the line stays."""
+    if "byte" not in error.details:
+        return error.message.partition(": ")[2] or error.message
+    guess = error.details.get("encoding")
+    like = f"; it looks like {guess}" if guess else ""
+    return f"invalid {'UTF-8' if guess else 'text'} at byte {error.details['byte']}{like}"
+
+
+def _with_guesses(
+    block: Block, unreadable: list[tuple[int, DataError]]
+) -> Iterator[tuple[int, DataError]]:
+    """The problems; lines that are not UTF-8 each with a guess of their own at the encoding."""
+    lines: list[bytes] = []
+    for line, error in unreadable:
+        if error.code == "not_utf8" and isinstance(block.payload, bytes):
+            lines = lines or block.payload.split(b"\n")
+            sample = lines[line - block.first_line][:SAMPLE]
+            error.details["encoding"] = guess_encoding(sample)
+        yield line, error
 
 
 def _rejected(file: str, line: int, reason: str, text: str) -> dict[str, Any]:
@@ -262,8 +312,28 @@ def _look_at(
         lengths=pc.utf8_length(texts.whole).to_numpy().astype(np.int32),
         languages=language_of(texts.whole, counts),
         keys=band_keys(texts.whole) if wanted.near else None,
+        plain=_plain_digests(texts.whole) if wanted.leakage else None,
+        asked=_plain_digests(texts.questions) if wanted.leakage else None,
         short_answers=Counter(a for _, a, _ in parts if 0 < len(a) <= SHORT_ANSWER),
+        first_of=_first_rows(parts),
     )
+
+
+def _first_rows(parts: Sequence[tuple[str, str, str | None]]) -> dict[str, list[int]]:
+    """The first rows of each short answer."""
+    first: dict[str, list[int]] = {}
+    for row, (_, answer, _) in enumerate(parts):
+        if 0 < len(answer) <= SHORT_ANSWER:
+            rows = first.setdefault(answer, [])
+            if len(rows) < CLASS_ROWS:
+                rows.append(row)
+    return first
+
+
+def _plain_digests(texts: Strings) -> npt.NDArray[np.uint64]:
+    """Digests of texts without what does not matter to their meaning; 0 for an empty one."""
+    plain = pc.replace_substring_regex(pc.utf8_lower(texts), r"[\s\p{P}]+", "")
+    return np.array([digest_of(t.encode()) if t else 0 for t in plain.to_pylist()], np.uint64)
 
 
 def _columns_of(parts: Sequence[tuple[str, str, str | None]]) -> Texts:

@@ -24,6 +24,8 @@ _ENTITY = re.compile(
     r"trade|deg|times|ensp|emsp|#\d{2,6}|#[xX][0-9a-fA-F]{2,5});"
 )
 _BREAK = re.compile(r"<br\s*/?>|<BR\s*/?>")
+_ELEMENT_LINE = re.compile(r"^<(?P<name>div|p|td|section|center)\b[^>\n]*>.*</(?P=name)>$", re.M)
+_MAX_ESCAPES = 4
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
 # A row that speaks about markup, or is some, shows tags on purpose.
 _ON_PURPOSE = re.compile(
@@ -44,11 +46,26 @@ def find_markup(text: str) -> Span | None:
     prose = without_code(text)
     found = _ENTITY.search(prose) or _UPPER_TAG.search(prose)
     span = found.span() if found else _find_tag(prose)
-    return None if span is None or _ON_PURPOSE.search(text) else span
+    if span is None or not _ON_PURPOSE.search(text):
+        return span
+    return _find_unclosed_line(prose)
 
 
 def mend_markup(text: str) -> str | None:
-    """Entities as the characters they stand for and <br> as a line break; other tags stay."""
+    """Entities as the characters they stand for and <br> as a line break; other tags stay.
+
+    What was escaped twice is mended twice: mending a mended text changes nothing.
+    """
+    mended = text
+    for _ in range(_MAX_ESCAPES):
+        again = _mended_once(mended)
+        if again is None:
+            break
+        mended = again
+    return mended if mended != text else None
+
+
+def _mended_once(text: str) -> str | None:
     if find_markup(text) is None:
         return None
     pieces: list[str] = []
@@ -77,6 +94,17 @@ def _find_tag(prose: str) -> Span | None:
     unclosed = {name for name, count in open_ends.items() if count and name != "li"}
     suspects = (tag for tag in tags if tag["name"] in unclosed and not _in_formula(prose, tag))
     return next((tag.span() for tag in suspects), None)
+
+
+def _find_unclosed_line(prose: str) -> Span | None:
+    """A line that is one element with an inline tag open in it: nobody shows that on purpose."""
+    for line in _ELEMENT_LINE.finditer(prose):
+        tags = list(_TAG.finditer(line[0]))
+        for name in ("b", "i", "u", "em", "strong", "span", "a"):
+            ends = [bool(tag["end"]) for tag in tags if tag["name"] == name and not tag["empty"]]
+            if ends and not any(ends):
+                return line.span()
+    return None
 
 
 def _in_formula(prose: str, tag: re.Match[str]) -> bool:

@@ -1,12 +1,13 @@
-"""OpenAI's rules for a training file of chats, under the names that its validation report uses.
+"""OpenAI's rules for a training file, under the names that its validation report uses.
 
-Source: the format rules of the fine-tuning API (chat, preference and completion lines).
+Source: the format rules of the fine-tuning API (chat, preference, completion and reinforcement
+lines).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 MIN_LINES = 10
 _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
@@ -19,13 +20,18 @@ _ANSWER_KEYS = (
     ("preferred_completion", "non_preferred_completion"),
 )
 
+# What the lines are for; `any`: each line is held against the rules that its keys suggest.
+Purpose = Literal["any", "supervised", "dpo", "reinforcement"]
 Wrong = Iterator[tuple[str, str]]
 
 
-def wrong_for_openai(row: Mapping[str, Any]) -> Wrong:
+def wrong_for_openai(row: Mapping[str, Any], purpose: Purpose = "any") -> Wrong:
     """(check, field) of what OpenAI would refuse or warn of in one line."""
-    if "input" in row and any(good in row for good, _ in _ANSWER_KEYS):
+    compares = "input" in row and any(good in row for good, _ in _ANSWER_KEYS)
+    if purpose == "dpo" or (purpose == "any" and compares):
         yield from _in_preference(row)
+    elif purpose == "reinforcement":
+        yield from _in_question(row)
     elif "prompt" in row and "completion" in row:
         for name in ("prompt", "completion"):
             if not isinstance(row[name], str):
@@ -57,6 +63,18 @@ def _in_chat(row: Mapping[str, Any]) -> Wrong:
         yield "data_type", "tools"
 
 
+def _in_question(row: Mapping[str, Any]) -> Wrong:
+    """Every key beside the messages is for the grader."""
+    messages = row.get("messages")
+    if not isinstance(messages, list) or not messages:
+        yield "missing_messages_list", "messages"
+        return
+    yield from _in_messages(messages, "messages")
+    last = messages[-1]
+    if isinstance(last, dict) and last.get("role") in _ROLES - {"user"}:
+        yield "last_message_not_user", f"messages[{len(messages) - 1}].role"
+
+
 def _in_messages(messages: list[Any], where: str) -> Wrong:
     for number, message in enumerate(messages):
         place = f"{where}[{number}]"
@@ -81,13 +99,16 @@ def _is_content(content: Any) -> bool:
 
 
 def _in_preference(row: Mapping[str, Any]) -> Wrong:
-    given = row["input"]
+    if not any(name in row for name in ("input", *_ANSWER_KEYS[0], *_ANSWER_KEYS[1])):
+        yield "missing_messages_list", "input.messages"  # a line for something else
+        return
+    given = row.get("input")
     messages = given.get("messages") if isinstance(given, dict) else None
     if not isinstance(messages, list) or not messages:
         yield "missing_messages_list", "input.messages"
     else:
         yield from _in_messages(messages, "input.messages")
-    pair = next(keys for keys in _ANSWER_KEYS if keys[0] in row)
+    pair = next((keys for keys in _ANSWER_KEYS if keys[0] in row), _ANSWER_KEYS[0])
     for name in pair:
         answers = row.get(name)
         if not isinstance(answers, list) or len(answers) != 1:

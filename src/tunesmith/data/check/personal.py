@@ -12,12 +12,22 @@ from collections.abc import Callable, Iterator
 Span = tuple[int, int]
 
 # A superset of each finding, for RE2: what it does not match holds nothing.
-NUMBER_LIKE = r"[0-9](?:[ .()-]{0,2}[0-9]){7}"
+NUMBER_LIKE = r"[0-9](?:[ .()-]{0,2}[0-9]){7}|[\x{ff10}-\x{ff19}]{7}|[A-Z][0-9]{6}[(（0-9]"
+# What is left of it for one of the findings: looked for only where the above was found.
+CARD_LIKE = r"[0-9](?:[ -]?[0-9]){12}|[\x{ff10}-\x{ff19}]{7}"
+ID_LIKE = (
+    r"[0-9]{17}|[0-9]{3}-[0-9]{2}-[0-9]{4}|[\x{ff10}-\x{ff19}]{7}|[A-Z][0-9]{6}"
+    r"|[A-Z]{2}[0-9]{2} ?[0-9A-Z]{4}|NHS|(?i:passport|aadhaar)|护照"
+)
 EMAIL_LIKE = r"[A-Za-z0-9_+-]@[A-Za-z0-9]"
 ADDRESS_LIKE = r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"
 
-_MOBILE = r"(?:(?:\+|00)86[ -]?)?1[3-9]\d(?P<gap>[ -]?)\d{4}(?P=gap)\d{4}"
-_LANDLINE = r"0[1-9]\d{1,2}-[2-9]\d{6,7}"
+_MOBILE = r"(?:(?:\+|00)86[ -]{0,2})?1[3-9]\d(?P<gap>[ -]?)\d{4}(?P=gap)\d{4}"
+_AREA = r"(?:010|02[0-57-9]|0[3-9]\d\d)"
+_LANDLINE = (
+    r"0[1-9]\d{1,2}-[2-9]\d{6,7}"
+    rf"|(?:\({_AREA}\) ?|{_AREA} )[2-9]\d{{2,3}}[ -]?\d{{4}}"
+)
 _INTERNATIONAL = r"\+[1-9]\d{0,2}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d(?:[ .-]?\d){5,12}"
 _AMERICAN = r"(?:\([2-9]\d\d\) ?|[2-9]\d\d[-.])[2-9]\d\d[-.]\d{4}"
 _PHONE = re.compile(
@@ -41,6 +51,8 @@ _CARD = re.compile(
 # decides whether a number has ended.
 _CLUSTER = re.compile(r"[+(\d][\d ().+-]{6,}[\dXx]", re.ASCII)
 _BEHIND = 4
+_WIDE = re.compile("[\uff10-\uff19]")
+_NARROW = {0xFF10 + digit: str(digit) for digit in range(10)}
 _EMAIL_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._%+-]*[A-Za-z0-9_+-])?$")
 _EMAIL_DOMAIN = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}(?![A-Za-z0-9])"
@@ -82,9 +94,87 @@ def find_email(text: str) -> Span | None:
 
 
 def find_id_number(text: str) -> Span | None:
-    """Chinese resident identity numbers with a valid check digit; US social security numbers."""
+    """Identity numbers of China, Hong Kong and Taiwan and IBANs with valid check digits.
+
+    US social security numbers have none; numbers of passports, of the British NHS and of Aadhaar
+    are found behind their names.
+    """
     resident = _first(_RESIDENT_ID, text, is_resident_id)
-    return resident or _first(_SOCIAL_SECURITY, text, lambda number: number not in _SPECIMENS)
+    american = resident or _first(_SOCIAL_SECURITY, text, lambda n: n not in _SPECIMENS)
+    return american or _find_lettered(text)
+
+
+def _find_lettered(text: str) -> Span | None:
+    text = _narrow(text)
+    for pattern, is_real in _LETTERED:
+        for found in pattern.finditer(text):
+            if is_real(found["number"]):
+                return found.span("number")
+    return None
+
+
+def _is_hong_kong(number: str) -> bool:
+    """The digit in brackets checks; a single letter has a blank before it, which counts 36."""
+    letters = number[: 1 + number[1].isalpha()]
+    values = [36] * (2 - len(letters)) + [ord(letter) - 55 for letter in letters]
+    digits = [int(digit) for digit in number[len(letters) : len(letters) + 6]]
+    total = sum(v * w for v, w in zip([*values, *digits], range(9, 1, -1), strict=True))
+    return "0123456789A"[-total % 11] == number[len(letters) + 7]
+
+
+def _is_taiwan(number: str) -> bool:
+    """The letter stands for two digits; all nine others have weights from 9 down."""
+    letter = "ABCDEFGHJKLMNPQRSTUVXYWZIO".index(number[0]) + 10
+    weighted = zip(number[1:9], range(8, 0, -1), strict=True)
+    total = letter // 10 + letter % 10 * 9 + sum(int(d) * w for d, w in weighted)
+    return (total + int(number[9])) % 10 == 0 and len(set(number[1:])) > 2
+
+
+def _is_iban(number: str) -> bool:
+    plain = number.replace(" ", "")
+    turned = plain[4:] + plain[:4]
+    return 15 <= len(plain) <= 34 and int("".join(str(int(c, 36)) for c in turned)) % 97 == 1
+
+
+def _is_nhs(number: str) -> bool:
+    digits = [int(char) for char in number if char.isdigit()]
+    total = sum(d * w for d, w in zip(digits[:9], range(10, 1, -1), strict=True))
+    return -total % 11 == digits[9]
+
+
+_LETTERED: tuple[tuple[re.Pattern[str], Callable[[str], bool]], ...] = (
+    (
+        re.compile(r"(?<![0-9A-Za-z])(?P<number>[A-Z]{1,2}\d{6}[(（][\dA][)）])", re.ASCII),
+        _is_hong_kong,
+    ),
+    (
+        re.compile(r"(?<![0-9A-Za-z])(?P<number>[A-Z][12]\d{8})(?![0-9A-Za-z])", re.ASCII),
+        _is_taiwan,
+    ),
+    (
+        re.compile(
+            r"(?<![0-9A-Za-z])(?P<number>[A-Z]{2}\d\d(?:[A-Z0-9]{11,30}"
+            r"|(?: [A-Z0-9]{4}){2,7}(?: [A-Z0-9]{1,3})?))(?![0-9A-Za-z])",
+            re.ASCII,
+        ),
+        _is_iban,
+    ),
+    (
+        re.compile(
+            r"(?:(?i:passport)|护照)[^\n\d]{0,16}?(?<![0-9A-Za-z])"
+            r"(?P<number>[A-Z]{1,2}\d{7,8})(?![0-9A-Za-z])"
+        ),
+        lambda number: len(set(number)) > 3,
+    ),
+    (
+        re.compile(r"NHS[^\n\d]{0,20}(?P<number>\d{3} ?\d{3} ?\d{4})(?!\d)", re.ASCII),
+        _is_nhs,
+    ),
+    (
+        re.compile(r"(?i:aadhaar)[^\n\d]{0,20}(?P<number>[2-9]\d{3} ?\d{4} ?\d{4})(?!\d)"),
+        lambda number: len(set(number)) > 3,
+    ),
+)
 
 
 def find_bank_card(text: str) -> Span | None:
@@ -115,13 +205,19 @@ def _first(pattern: re.Pattern[str], text: str, is_real: Callable[[str], bool]) 
 
 
 def _matches(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    text = _narrow(text)
     for cluster in _CLUSTER.finditer(text):
         yield from pattern.finditer(text, cluster.start(), cluster.end() + _BEHIND)
 
 
+def _narrow(text: str) -> str:
+    """Digits of full width as usual ones, each at its place."""
+    return text.translate(_NARROW) if _WIDE.search(text) else text
+
+
 def _is_dialled(found: str) -> bool:
     """False for round figures, and for 555, the exchange of numbers in films."""
-    digits = re.sub(r"\D", "", found)
+    digits = re.sub(r"\D", "", found).removeprefix("00")
     if not 8 <= len(digits) <= 13 or digits.endswith("00000") or len(set(digits[-8:])) == 1:
         return False
     american = digits[-10:] if len(digits) == 10 or found.startswith("+1") else ""

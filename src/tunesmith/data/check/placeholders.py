@@ -44,6 +44,12 @@ _RULES = tuple(
             r"|an (?:AI|artificial intelligence)(?=,| I\b|[.!]?$|[.!]?\n))",
         ),
         (("ai language model",), r"\bI(?:['’]m| am) (?i:(?:just |only )?an AI language model)"),
+        # Whom another maker's model says it is.
+        (
+            ("chatgpt", "openai"),
+            r"我(?:是|叫)[^，。,.?？\n]{0,10}(?:ChatGPT|OpenAI|chatgpt)"
+            r"|\bI(?:['’]m| am) (?:ChatGPT\b|an? [\w ,-]{0,40}\bby OpenAI\b)",
+        ),
         (
             ("作为", "身为"),
             r"[作身]为(?:一[个名款种位])?(?:人工智能|AI|ai|大型|大)(?:语言模型"
@@ -61,12 +67,24 @@ LIKELY = (
     r"(?i:lorem ipsum|xxx|[\[<](?:insert|your|enter|fill in)[ _]|your (?:answer|text|response|"
     r"content) (?:goes )?here|as an? (?:ai|large|artificial)|an ai language)|TODO|FIXME|××"
     r"|待补充|待填写|[此这]处(?:填写|插入|输入)|在此处?填写|[\[【［](?:插入|填写|请填写|你的|您的)"
+    r"|ChatGPT|OpenAI|chatgpt"
     r"|[作身]为.{0,2}(?:人工智能|AI|ai|大)|\{\{[ \t]*[A-Za-z_\x{4e00}-\x{9fff}]"
 )
 # What spreadsheets and programs leave in an empty cell, as a whole answer.
 EMPTY_CELLS = (
     *("nan", "null", "undefined", "#n/a", "#ref!", "#value!", "#name?", "#div/0!"),
-    *("[object object]", "<noinput>", "<nooutput>", "placeholder", "tbd"),
+    *(
+        "n/a",
+        "略",
+        "略。",
+        "（略）",
+        "(略)",
+        "[object object]",
+        "<noinput>",
+        "<nooutput>",
+        "placeholder",
+        "tbd",
+    ),
 )
 
 

@@ -7,7 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from tunesmith.data.conversation import Conversation, Message, PreferencePair, StoredRecord, Text
+from tunesmith.data.conversation import (
+    Conversation,
+    Message,
+    PreferencePair,
+    StoredRecord,
+    Text,
+    UnpairedPreference,
+)
 
 _LETTERS = {"system": "s", "user": "u", "assistant": "a", "tool": "t"}
 # A system turn, then questions and answers in turn; an answer may be followed by tools' replies and
@@ -22,9 +29,11 @@ def wrong_in(record: StoredRecord) -> dict[str, str]:
     if isinstance(record, Conversation):
         if _is_plain_answer(record.messages):
             return {}
-        found = [*_in_turns(record.messages, record.tools), *_in_answers(record.messages)]
+        turns = _in_turns(record.messages, record.tools, learns=True)
+        found = [*turns, *_in_answers(record.messages)]
         return dict(reversed(found))
-    found = [*_in_turns(record.messages, record.tools)]
+    is_good = isinstance(record, UnpairedPreference) and record.desirable
+    found = [*_in_turns(record.messages, record.tools, learns=is_good)]
     if isinstance(record, PreferencePair) and record.chosen == record.rejected:
         found.append(("answers_equal", "rejected"))
     return dict(reversed(found))
@@ -49,15 +58,20 @@ def _is_plain_answer(messages: Sequence[Message]) -> bool:
 
 
 def _in_turns(
-    messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]
+    messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], *, learns: bool
 ) -> Iterator[tuple[str, str]]:
+    """Faults of turns; where answers are learned, an empty one is an error."""
     if not is_in_order(tuple([message.role for message in messages])):
         yield "roles_out_of_order", "messages"
+    if any(message.tool_calls or message.role == "tool" for message in messages):
+        yield from _in_results(messages)
     for number, message in enumerate(messages):
         if message.tool_calls:
             yield from _in_calls(message, f"messages[{number}].tool_calls", tools)
         elif not message.content or message.content.isspace():
-            yield "empty_turn", f"messages[{number}]"
+            is_learned = message.role == "assistant" and message.weight != 0 and learns
+            is_empty = is_learned and not message.reasoning
+            yield "empty_answer" if is_empty else "empty_turn", f"messages[{number}]"
 
 
 def _in_calls(
@@ -66,8 +80,26 @@ def _in_calls(
     described = {_name(tool) for tool in tools}
     if any(isinstance(call.arguments, str) for call in message.tool_calls):
         yield "tool_arguments_not_json", where
-    if described and any(call.name not in described for call in message.tool_calls):
+    if any(call.name not in described for call in message.tool_calls):
         yield "tool_not_described", where
+
+
+def _in_results(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
+    """Calls whose result never comes, and results of calls that nobody made."""
+    waiting: list[str | None] = []  # ids of calls, as far as they have any
+    for number, message in enumerate(messages):
+        where = f"messages[{number}]"
+        if message.role == "tool":
+            named = message.tool_call_id
+            known = [call for call in waiting if call is None or named is None or call == named]
+            if named is not None and not known:
+                yield "tool_call_id_unknown", where
+            elif known:
+                waiting.remove(known[0])
+            continue
+        if waiting:
+            yield "tool_result_missing", where
+        waiting = [call.id for call in message.tool_calls]
 
 
 def _name(tool: Mapping[str, Any]) -> Any:

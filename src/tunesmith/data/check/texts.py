@@ -40,22 +40,30 @@ class Texts:
 
 @dataclass(frozen=True)
 class _Finder:
-    """How to find one thing: `likely` is an RE2 pattern that matches wherever `find` does."""
+    """How to find one thing: the RE2 patterns match wherever `find` does.
+
+    `likely` is looked for in all rows, as one pattern of all findings; `narrow`, which may be more
+    exact, only in the rows where that was found.
+    """
 
     likely: str
     find: Callable[[str], Span | None]
+    narrow: str = ""
 
 
 # Characters that no editor shows. A few scripts need some of them: Arabic and Hebrew the marks of
 # direction, Arabic, Indic scripts and emoji the joiners.
-_UNSEEN = "\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x84\\x86-\\x9f\u200b\u2060\u202d\u202e\ufeff"
+_UNSEEN = "\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x84\\x86-\\x9f\u2060\u202d\u202e\ufeff"
 _MARKS = "\u200e\u200f\u202a-\u202c\u2066-\u2069"
 _STRAY_JOINER = (
     "(?<![\u0600-\u0fff\u1000-\u109f\u1780-\u17ff\ufe0f\u2190-\u2bff\U0001f000-\U0001faff])"
     "[\u200c\u200d]"
 )
-_CONTROL = re.compile(f"[{_UNSEEN}{_MARKS}]|{_STRAY_JOINER}")
-_CONTROL_RIGHT_TO_LEFT = re.compile(f"[{_UNSEEN}]|{_STRAY_JOINER}")
+# Thai, Lao, Burmese and Khmer write no spaces, and mark where a line may break.
+_NO_SPACES = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+_STRAY_SPACE = f"(?<![{_NO_SPACES}])\u200b(?![{_NO_SPACES}])"
+_CONTROL = re.compile(f"[{_UNSEEN}{_MARKS}]|{_STRAY_JOINER}|{_STRAY_SPACE}")
+_CONTROL_RIGHT_TO_LEFT = re.compile(f"[{_UNSEEN}]|{_STRAY_JOINER}|{_STRAY_SPACE}")
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _CONTROL_LIKELY = (
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x{84}\x{86}-\x{9f}\x{200b}-\x{200f}\x{202a}-\x{202e}"
@@ -72,10 +80,24 @@ def _control_pattern(text: str) -> re.Pattern[str]:
     return _CONTROL_RIGHT_TO_LEFT if _RIGHT_TO_LEFT.search(text) else _CONTROL
 
 
+# Commands of LaTeX whose backslash was read as an escape: \\frac as a form feed and "rac".
+_EATEN = (
+    ("\x07", "a", "lpha|pprox|ngle|st"),
+    ("\x08", "b", "egin|eta|ar|inom|oldsymbol|oxed|ullet|mod|ig[lr]?|igcup|igcap|ackslash|f"),
+    ("\x0b", "v", "ec|ar(?:epsilon|phi|theta|nothing)|ee|dots"),
+    ("\x0c", "f", "rac|orall|lat"),
+)
+_COMMANDS = tuple(
+    (re.compile(f"{eaten}(?=(?:{names})(?![A-Za-z]))"), "\\\\" + letter)
+    for eaten, letter, names in _EATEN
+)
+_BREAKS = re.compile(r"\x0b|(?<=\S)\x0c(?=\S)")  # of a line in Word, and of a page
+
+
 def _without_control(text: str) -> str:
-    # A single backslash in JSON turns \frac into a form feed and "rac"; \begin is alike.
-    text = re.sub(r"\x0c(?=rac\b)", r"\\f", text)
-    return _control_pattern(text).sub("", re.sub(r"\x08(?=egin\{)", r"\\b", text))
+    for pattern, command in _COMMANDS:
+        text = pattern.sub(command, text)
+    return _control_pattern(text).sub("", _BREAKS.sub("\n", text))
 
 
 _FINDERS = {
@@ -85,8 +107,10 @@ _FINDERS = {
     "broken_html": _Finder(markup.LIKELY, markup.find_markup),
     "personal_phone": _Finder(personal.NUMBER_LIKE, personal.find_phone),
     "personal_email": _Finder(personal.EMAIL_LIKE, personal.find_email),
-    "personal_id_number": _Finder(personal.NUMBER_LIKE, personal.find_id_number),
-    "personal_bank_card": _Finder(personal.NUMBER_LIKE, personal.find_bank_card),
+    "personal_id_number": _Finder(personal.NUMBER_LIKE, personal.find_id_number, personal.ID_LIKE),
+    "personal_bank_card": _Finder(
+        personal.NUMBER_LIKE, personal.find_bank_card, personal.CARD_LIKE
+    ),
     "personal_ip": _Finder(personal.ADDRESS_LIKE, personal.find_ip),
 }
 CODES = (*_FINDERS, "answer_repeats_question", "meaningless")
@@ -156,9 +180,10 @@ def _by_pattern(whole: Strings) -> dict[str, Mask]:
     found: dict[str, Mask] = {}
     matches: dict[str, Any] = {}
     for code, finder in _FINDERS.items():
-        if finder.likely not in matches:
-            matches[finder.likely] = pc.match_substring_regex(suspects, finder.likely)
-        likely = matches[finder.likely]
+        pattern = finder.narrow or finder.likely
+        if pattern not in matches:
+            matches[pattern] = pc.match_substring_regex(suspects, pattern)
+        likely = matches[pattern]
         texts: list[str] = suspects.filter(likely).to_pylist()
         hits = [finder.find(text) is not None for text in texts]
         found[code] = np.zeros(len(whole), np.bool_)

@@ -16,6 +16,7 @@ from tunesmith.data.store import Version
 from tunesmith.data.subject import Subject
 from tunesmith.data.tokenise import Progress
 
+Mask = npt.NDArray[np.bool_]
 _RENDERED = ("template_refused", "no_trainable_tokens")
 
 
@@ -36,30 +37,40 @@ def check_tokens(
     for tally in lengths.tallies:
         for reason in _RENDERED:
             _refused(report.findings, reason, tally, places)
-    over = np.flatnonzero((lengths.lengths > max_length) & ~_documents(subject, lengths))
-    if not len(over):
-        return
+    over = (lengths.lengths > max_length) & ~lengths.documents
+    if over.any():
+        _overlong(report.findings, lengths, over, max_length, places)
+
+
+def _overlong(
+    findings: Findings, lengths: Lengths, over: Mask, max_length: int, places: _Places
+) -> None:
+    """Rows of the data with a part that is cut; an error where no part has anything to learn."""
     kept = lengths.kept_at(max_length)
-    lost = int((lengths.lengths[over] - max_length).sum(dtype=np.int64))
-    labels = int((lengths.label_counts[over] - kept[over]).sum(dtype=np.int64))
-    for row in over.tolist():
-        code = "overlong" if kept[row] else "no_trainable_tokens_after_truncation"
-        tokens = int(lengths.lengths[row])
-        text = f"{tokens} tokens: {tokens - max_length} lost at the end"
-        if report.findings.room(code):
-            report.findings.add(code, places.of(row, text))
+    lost = np.where(over, lengths.lengths - max_length, 0)
+    # A conversation may become several training rows, which lie one after the other.
+    first = np.ones(len(lengths), np.bool_)
+    first[1:] = np.diff(lengths.lines) != 0
+    first[1:] |= np.diff(lengths.sources.astype(np.int64)) != 0
+    starts = np.flatnonzero(first)
+    learned = np.add.reduceat(kept, starts)
+    gone = np.add.reduceat(lost, starts)
+    longest = np.maximum.reduceat(lengths.lengths, starts)
+    for at in np.flatnonzero(np.add.reduceat(over, starts, dtype=np.int64)).tolist():
+        code = "overlong" if learned[at] else "no_trainable_tokens_after_truncation"
+        if findings.room(code):
+            text = f"{longest[at]} tokens: {gone[at]} lost at the end"
+            findings.add(code, places.of(int(starts[at]), text))
         else:
-            report.findings.count(code, 1)
-    facts = {"max_length": max_length, "tokens_lost": lost, "label_tokens_lost": labels}
-    report.findings.set_detail("overlong", **facts, side="end")
-
-
-def _documents(subject: Subject, lengths: Lengths) -> npt.NDArray[np.bool_]:
-    """Rows of plain text: pre-training splits them into windows and loses nothing."""
-    if isinstance(subject, Version):
-        return np.full(len(lengths), subject.manifest.kinds.keys() == {"text"})
-    is_text = np.array([tally["format"] == "text" for tally in lengths.tallies], np.bool_)
-    return is_text[lengths.sources]
+            findings.count(code, 1)
+    labels = int((lengths.label_counts - kept)[over].sum(dtype=np.int64))
+    findings.set_detail(
+        "overlong",
+        max_length=max_length,
+        tokens_lost=int(lost.sum(dtype=np.int64)),
+        label_tokens_lost=labels,
+        side="end",
+    )
 
 
 def _refused(findings: Findings, reason: str, tally: dict[str, Any], places: _Places) -> None:

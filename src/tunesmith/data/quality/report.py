@@ -61,7 +61,7 @@ def distribution(values: npt.NDArray[np.float32]) -> dict[str, Any]:
     """Mean, percentiles, and counts in ten bins; perplexities in bins that double."""
     if not len(values):
         return {}
-    p1, p5, median, p95, p99 = np.percentile(values, [1, 5, 50, 95, 99], method="higher").tolist()
+    p1, p5, median, p95, p99 = np.percentile(values, [1, 5, 50, 95, 99]).tolist()
     named = {"mean": float(values.mean()), "min": float(values.min()), "p1": p1, "p5": p5}
     named |= {"median": median, "p95": p95, "p99": p99, "max": float(values.max())}
     edges = _edges(values)

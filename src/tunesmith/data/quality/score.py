@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from tunesmith.data.editing import rewrite
 from tunesmith.data.pool import in_order
+from tunesmith.data.preferences import JUDGEMENTS
 from tunesmith.data.quality.classifier import Classifier, trained_on
 from tunesmith.data.quality.examples import Example
 from tunesmith.data.quality.heuristics import names_of, quality_of, reasons_of_rows
@@ -42,10 +43,6 @@ TAKEN = (
     *("turns", "length", "question_length", "answer_length"),
 )
 _SMALL = 4 << 20  # bytes; starting processes takes longer than scoring less than this
-_WORDS = {
-    **dict.fromkeys(("true", "1", "1.0", "yes", "good", "keep", "好", "是"), True),
-    **dict.fromkeys(("false", "0", "0.0", "no", "bad", "remove", "坏", "否"), False),
-}
 LEAST_LABELS = 20  # of each kind, for a classifier of the user's own
 _HELD_OUT_EVERY = 5
 Floats = npt.NDArray[np.float32]
@@ -180,6 +177,10 @@ def classifier_of_labels(version: Version, column: str) -> Classifier:
             f"{column} is false; a classifier needs {LEAST_LABELS} of each.",
             hint=f"Label more rows in a column named {column}: true for good, false for bad.",
             code="too_few_labels",
+            column=column,
+            good=counts[0],
+            bad=counts[1],
+            least=LEAST_LABELS,
         )
     held: list[Example] = []
     training: list[Example] = []
@@ -201,11 +202,14 @@ def label_of(value: Any, row: StoredRow, column: str) -> bool | None:
     """True, false, or None where the row has no label."""
     if value is None or value == "":
         return None
-    known = _WORDS.get(str(value).strip().lower())
+    known = JUDGEMENTS.get(str(value).strip().lower())
     if known is None:
         raise InputError(
             f"Row {row.id}: {column} is {str(value)[:40]!r}, which is neither true nor false.",
             hint="Good rows: true, 1, yes or good. Bad rows: false, 0, no or bad.",
             code="bad_label",
+            row=row.id,
+            column=column,
+            value=str(value)[:40],
         )
     return known

@@ -5,8 +5,9 @@
     delimited.py    csv, tsv                    sheets.py       xlsx, xls        parquet.py
 
 Each row comes with a number from 1: the line in jsonl, csv and txt, the row of the sheet in xlsx,
-the running number of the row in json and parquet. Problems carry the line of the file where there
-are lines, and 0 where the file as a whole is meant.
+the running number of the row in json and parquet. Problems carry the same number, that of the row
+that cannot be read, and 0 where the file as a whole is meant. Problems with a code in NOTICES cost
+no row.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from tunesmith.data.readers.blocks import (
     BLOCK_BYTES,
     MAX_LINE_BYTES,
+    NOTICES,
     Block,
     OnProblem,
     Row,
@@ -40,12 +42,14 @@ from tunesmith.errors import DataError
 __all__ = [
     "BLOCK_BYTES",
     "MAX_LINE_BYTES",
+    "NOTICES",
     "READERS",
     "Block",
     "OnProblem",
     "Row",
     "Rows",
     "dataset_files",
+    "left_aside",
     "parse_block",
     "read_blocks",
     "read_rows",
@@ -69,7 +73,7 @@ def read_blocks(
     except DataError as error:
         if on_problem is None:
             raise
-        on_problem(error.details.get("line", 0), error)
+        on_problem(error.details.get("row", error.details.get("line", 0)), error)
 
 
 def parse_block(block: Block, on_problem: OnProblem | None = None) -> list[tuple[int, Row]]:
@@ -98,17 +102,35 @@ def dataset_files(dataset: Path) -> list[Path]:
     if not dataset.is_dir():
         check_readable(dataset)
         return [dataset]
-    files = sorted(
-        file
-        for file in dataset.iterdir()
-        if file_type(file) in READERS and file.name != "manifest.json"
-    )
+    files = [file for file in _entries(dataset) if not _why_not(file)]
     if not files:
+        told = "; ".join(f"{name}: {why}" for name, why in left_aside(dataset)[:5])
         raise DataError(
-            f"The folder {dataset} holds no data files.",
+            f"The folder {dataset} holds no data files{f' ({told})' if told else ''}.",
             hint=f"Known types: {', '.join(sorted(READERS))}.",
         )
     return files
+
+
+def left_aside(dataset: Path) -> list[tuple[str, str]]:
+    """What else lies in the folder of a dataset, by name, and why it is not read."""
+    entries = _entries(dataset) if dataset.is_dir() else []
+    return [(entry.name, why) for entry in entries if (why := _why_not(entry))]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder, but for hidden files and a manifest."""
+    entries = (e for e in folder.iterdir() if e.name[0] != "." and e.name != "manifest.json")
+    return sorted(entries)
+
+
+def _why_not(entry: Path) -> str:
+    """Why an entry of a folder is no data file; empty for one that is."""
+    if entry.is_symlink() and not entry.resolve().is_relative_to(entry.parent.resolve()):
+        return "a link that leads out of the folder; name the file itself"
+    if entry.is_dir():
+        return "a folder within the folder; name it too"
+    return "" if file_type(entry) in READERS else "no file of a known type"
 
 
 def _before(block: Block, line: int) -> Block:
@@ -156,8 +178,8 @@ def _read_parquet(path: Path, *_: object) -> Iterator[Block]:
     return parquet_blocks(path)
 
 
-def _read_sheet(path: Path, *_: object) -> Iterator[Block]:
-    return sheet_blocks(path)
+def _read_sheet(path: Path, _: str | None, on_problem: OnProblem | None) -> Iterator[Block]:
+    return sheet_blocks(path, on_problem)
 
 
 _PACKABLE = {".csv", ".json", ".jsonl", ".ndjson", ".tsv", ".txt"}

@@ -43,6 +43,27 @@ def tell(on_problem: OnProblem | None, line: int, error: DataError) -> None:
     on_problem(line, error)
 
 
+# Codes of what should be known about rows that are handed out all the same.
+NOTICES = frozenset({"duplicate_keys", "sheets_left_out", "cells_without_value", "merged_cells"})
+
+
+def notice(on_problem: OnProblem | None, line: int, error: DataError) -> None:
+    """Tell what should be known where somebody listens; nothing is left out because of it."""
+    assert error.code in NOTICES
+    if on_problem is not None:
+        on_problem(line, error)
+
+
+def twice_named(path: Path, place: str, line: int, name: str) -> DataError:
+    return DataError(
+        f"{path}, {place}: an object names '{name}' twice; the last value is taken.",
+        hint="Remove the value that does not belong there.",
+        code="duplicate_keys",
+        file=str(path),
+        line=line,
+    )
+
+
 def packed(batches: Iterable[Batch], path: Path, position: Callable[[], int]) -> Iterator[Block]:
     """Blocks of rows; those before an error are handed out before it."""
     waiting: list[tuple[int, Row]] = []
@@ -79,6 +100,21 @@ def invalid_json(path: Path, line: int, column: int, reason: str, hint: str) -> 
         hint=hint,
         code="invalid_json",
         file=str(path),
+        line=line,
+        column=column,
+    )
+
+
+def invalid_element(
+    path: Path, row: int, line: int, column: int, reason: str, hint: str
+) -> DataError:
+    """Of a document in which rows are counted: its lines say little, and may all be one."""
+    return DataError(
+        f"{path}, row {row}: invalid JSON ({reason}) in line {line}, column {column}.",
+        hint=hint,
+        code="invalid_json",
+        file=str(path),
+        row=row,
         line=line,
         column=column,
     )

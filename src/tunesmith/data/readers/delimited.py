@@ -23,6 +23,9 @@ from tunesmith.errors import DataError
 
 DELIMITERS = (",", "\t", ";")
 _QUOTED = re.compile(r'"[^"]*"')
+# What a spreadsheet calculates, and what looks as if it had been kept from that already.
+BEFORE_FORMULAS = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
+_ALL_NAMES_QUOTED = re.compile(r'"(?:[^"]|"")*"(?:,"(?:[^"]|"")*")*\r?\n?')
 
 
 def csv_blocks(source: Source, on_problem: OnProblem | None) -> Iterator[Block]:
@@ -91,10 +94,13 @@ class _Table:
         self._path = source.path
         self._on_problem = on_problem
         self._record = _Record(_lines(source, on_problem))
+        self._has_mark = source.has_mark
 
     def batches(self) -> Iterator[Batch]:
+        is_ours = self._has_mark and self._names_are_quoted()
         records = csv.reader(self._record, delimiter=self._delimiter(), strict=True)
-        names = header(self._first(records), self._path)
+        cells = self._first(records)
+        names = header(list(map(_as_written, cells)) if is_ours else cells, self._path)
         while True:
             self._record.begin()
             try:
@@ -112,14 +118,26 @@ class _Table:
             if len(cells) > len(names):
                 self._tell_too_many(len(cells), len(names))
                 continue
+            if is_ours:
+                cells = list(map(_as_written, cells))
             row = {name: cell for name, cell in zip(names, cells, strict=False) if name}
             yield [(self._record.first_line, row)], self._record.size
 
-    def _delimiter(self) -> str:
-        """The most frequent one in the first line, outside of quotes."""
-        sample = _QUOTED.sub("", next(self._record, ""))
+    def _names_are_quoted(self) -> bool:
+        """True for the first line of an export, whose apostrophes before formulas are no text."""
+        return _ALL_NAMES_QUOTED.fullmatch(self._first_line()) is not None
+
+    def _first_line(self) -> str:
+        """The first line, which will be read once more."""
+        self._record.begin()
+        line = next(self._record, "")
         self._record.lines.insert(0, (0, ""))
         self._record.read_again()
+        return line
+
+    def _delimiter(self) -> str:
+        """The most frequent one in the first line, outside of quotes."""
+        sample = _QUOTED.sub("", self._first_line())
         return max(DELIMITERS, key=sample.count)
 
     def _first(self, records: Iterator[list[str]]) -> list[str]:
@@ -172,6 +190,11 @@ class _Table:
             line=line,
         )
         tell(self._on_problem, line, problem)
+
+
+def _as_written(cell: str) -> str:
+    """The cell without the apostrophe that an export put before it."""
+    return cell[1:] if cell.startswith("'") and BEFORE_FORMULAS.match(cell) else cell
 
 
 def header(cells: list[str], path: object) -> list[str]:

@@ -23,13 +23,16 @@ from tunesmith.data.readers.blocks import (
     Block,
     OnProblem,
     Row,
-    invalid_json,
+    invalid_element,
     no_rows,
     not_a_row,
+    notice,
     packed,
     tell,
     too_long,
+    twice_named,
 )
+from tunesmith.data.readers.keys import doubled_key, may_have_doubled_keys
 from tunesmith.data.readers.lines import line_blocks, why
 from tunesmith.data.readers.sources import Source
 from tunesmith.errors import DataError
@@ -136,14 +139,17 @@ def _parsed(source: Source, document: bytes) -> Any:
         line = document.count(b"\n", 0, error.start) + 1
         start = document.rfind(b"\n", 0, error.start) + 1
         sample, byte = document[start:], error.start - start + 1
-        raise not_decodable(source.path, line, byte, sample, source.encoding) from error
+        problem = not_decodable(source.path, line, byte, sample, source.encoding)
+        problem.details["row"] = 1
+        raise problem from error
     if not text.strip():
         raise no_rows(source.path)
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         hint = why(text, error.pos, error.msg) or _HINT
-        raise invalid_json(source.path, error.lineno, error.colno, error.msg, hint) from error
+        place = 1, error.lineno, error.colno
+        raise invalid_element(source.path, *place, error.msg, hint) from error
 
 
 def _rows_in(value: Any) -> list[Any]:
@@ -217,6 +223,9 @@ class _Array:
         cut = self._buffer.rfind(self._separator) + 1
         rows = self._parsed(self._buffer[:cut])
         if not rows or set(map(type, rows)) != {dict}:
+            self._one_by_one = cut
+            return None
+        if self._on_problem is not None and may_have_doubled_keys(self._buffer[:cut], rows):
             self._one_by_one = cut
             return None
         numbered = list(enumerate(rows, self.number + 1))
@@ -300,14 +309,21 @@ class _Array:
         try:
             value = orjson.loads(element)
         except orjson.JSONDecodeError as error:
-            problem = self._refused(text, at, element, error)
-            tell(self._on_problem, self._place(text, at)[0], problem)
+            tell(self._on_problem, self.number, self._refused(text, at, element, error))
             return [], 0
         if isinstance(value, dict):
+            self._tell_if_doubled(element, value)
             return [(self.number, value)], len(element)
         problem = not_a_row(self._source.path, f"row {self.number}", self.number, value)
         tell(self._on_problem, self.number, problem)
         return [], 0
+
+    def _tell_if_doubled(self, element: bytes, value: Row) -> None:
+        if self._on_problem is None or not may_have_doubled_keys(element, [value]):
+            return
+        if (name := doubled_key(element)) is not None:
+            path, number = self._source.path, self.number
+            notice(self._on_problem, number, twice_named(path, f"row {number}", number, name))
 
     def _refused(
         self, text: str, at: int, element: bytes, error: orjson.JSONDecodeError
@@ -323,7 +339,7 @@ class _Array:
             return not_decodable(self._source.path, line, byte, element, self._source.encoding)
         line, column = self._place(text, at + error.pos)
         hint = why(inner, error.pos, error.msg) or _HINT
-        return invalid_json(self._source.path, line, column, error.msg, hint)
+        return invalid_element(self._source.path, self.number, line, column, error.msg, hint)
 
     def _learn(self, text: str, end: int, start: int) -> None:
         """What stands between two elements."""
@@ -334,12 +350,12 @@ class _Array:
     def _invalid(self, text: str, at: int, reason: str) -> DataError:
         line, column = self._place(text, at)
         hint = why(text, at, reason) or _HINT
-        return invalid_json(self._source.path, line, column, reason, hint)
+        return invalid_element(self._source.path, self.number + 1, line, column, reason, hint)
 
     def _lose(self, text: str, at: int, problem: DataError) -> int:
         """Report an element without an end; where to go on, which is the next separator."""
         self.number += 1
-        tell(self._on_problem, problem.details["line"], problem)
+        tell(self._on_problem, self.number, problem)
         self._expects = "comma"
         found = text.find(self._separator.decode(), at + 1) if self._separator else -1
         if found < 0:
@@ -368,9 +384,9 @@ class _Array:
             return
         reason = self._after_array() if self._done else "the file ends within the array"
         if reason:
-            line, column = self._line, self._column
-            problem = invalid_json(self._source.path, line, column, reason, _END_HINT)
-            tell(self._on_problem, line, problem)
+            place = self.number + 1, self._line, self._column
+            problem = invalid_element(self._source.path, *place, reason, _END_HINT)
+            tell(self._on_problem, self.number + 1, problem)
 
     def _after_array(self) -> str:
         """What is wrong with the text from the array's closing bracket on, if anything is."""

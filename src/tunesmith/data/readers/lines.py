@@ -19,12 +19,17 @@ from tunesmith.data.readers.blocks import (
     invalid_json,
     no_rows,
     not_a_row,
+    notice,
     tell,
     too_long,
+    twice_named,
 )
+from tunesmith.data.readers.keys import doubled_key, may_have_doubled_keys
 from tunesmith.data.readers.sources import Source
 from tunesmith.errors import DataError
 
+_RETURNS = "carriage returns only where lines end"
+_RETURNS_HINT = "Save the file with usual line ends."
 JSONL_HINT = "Mend or remove this line; in jsonl each line is one complete object."
 
 
@@ -95,8 +100,22 @@ def parse_jsonl(block: Block, on_problem: OnProblem | None) -> list[tuple[int, R
         except orjson.JSONDecodeError:
             return _one_by_one(block, lines, on_problem)
         if set(map(type, rows)) <= {dict}:
+            if on_problem is not None and may_have_doubled_keys(block.payload, rows):
+                _tell_doubled(block, lines, on_problem)
             return list(enumerate(rows, block.first_line))
         return _one_by_one(block, lines, on_problem)
+
+
+def _tell_doubled(block: Block, lines: list[bytes], on_problem: OnProblem) -> None:
+    """Report the lines whose objects name a key twice."""
+    for number, line in enumerate(lines, block.first_line):
+        if may_have_doubled_keys(line, [orjson.loads(line)]):
+            _tell_if_doubled(block, line, number, on_problem)
+
+
+def _tell_if_doubled(block: Block, line: bytes, number: int, on_problem: OnProblem) -> None:
+    if (name := doubled_key(line)) is not None:
+        notice(on_problem, number, twice_named(block.file, f"line {number}", number, name))
 
 
 def _one_by_one(
@@ -116,6 +135,8 @@ def _one_by_one(
             continue
         if isinstance(value, dict):
             rows.append((number, value))
+            if on_problem is not None and may_have_doubled_keys(line, [value]):
+                _tell_if_doubled(block, line, number, on_problem)
         else:
             tell(on_problem, number, not_a_row(block.file, f"line {number}", number, value))
     return rows
@@ -158,6 +179,8 @@ def _problem(block: Block, line: bytes, number: int, undecodable: _Undecodable) 
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError as error:
+        if "\r" in text.strip():
+            return invalid_json(block.file, number, error.colno, _RETURNS, _RETURNS_HINT)
         hint = why(text, error.pos, error.msg) or JSONL_HINT
         return invalid_json(block.file, number, error.colno, error.msg, hint)
     raise AssertionError("the same line was refused as bytes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -56,15 +57,14 @@ def _batches(path: Path, file: IO[bytes], done: list[float]) -> Iterator[Batch]:
             clean = _cleaner(table.schema_arrow)
             stored = is_stored(table.schema_arrow)
             for batch in table.iter_batches(batch_size=_batch_rows(path, table)):
-                rows = [clean(row) for row in batch.to_pylist()]
+                rows = clean(batch)
                 if stored:
                     yield [(row["id"], _stored_row(row)) for row in rows], batch.nbytes
                 else:
                     yield list(enumerate(rows, number + 1)), batch.nbytes
                 number += len(rows)
                 done[0] = min(1.0, number / num_rows)
-    # ValueError and the like: values that Python has no type for.
-    except (pa.ArrowException, OSError, ValueError, ArithmeticError, TypeError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as Parquet: {error}") from error
 
 
@@ -83,17 +83,47 @@ def _batch_rows(path: Path, table: pq.ParquetFile) -> int:
             f"{path} unpacks to {size / GIB:,.1f} GiB; the limit is "
             f"{MAX_UNPACKED_BYTES // GIB} GiB.",
             code="expands_too_far",
+            form="parquet",
             size=size,
+            gib=f"{size / GIB:,.1f}",
+            most_gib=MAX_UNPACKED_BYTES // GIB,
         )
     num_rows = max(1, sum(group.num_rows for group in groups))
     return min(MOST_ROWS, max(1, BLOCK_BYTES * num_rows // max(1, size)))
 
 
-def _cleaner(schema: Any) -> Callable[[Row], Row]:
-    """Rows as they are where all types are those of JSON; else value by value."""
+def _cleaner(schema: Any) -> Callable[[Any], list[Row]]:
+    """Makes rows of a batch: as they are where all types are those of JSON, else by column."""
     if all(_is_plain(field.type) for field in schema):
-        return lambda row: row
-    return lambda row: {name: _clean(value) for name, value in row.items()}
+        return lambda batch: batch.to_pylist()
+
+    def clean(batch: Any) -> list[Row]:
+        columns = [_cleaned(column) for column in batch.columns]
+        return [dict(zip(schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    return clean
+
+
+def _cleaned(column: Any) -> list[Any]:
+    """The values of a column; Python has no date in the year 9999999 and no nanosecond."""
+    import pyarrow as pa
+
+    if _is_plain(column.type):
+        return column.to_pylist()
+    problems = (pa.ArrowException, ValueError, ArithmeticError, TypeError)
+    with suppress(*problems):
+        return [_clean(value) for value in column.to_pylist()]
+    with suppress(*problems):
+        return column.cast(pa.string()).to_pylist()
+    return [_one(cell, problems) for cell in column]
+
+
+def _one(cell: Any, problems: tuple[type[Exception], ...]) -> Any:
+    """The value of one cell; null where Python cannot hold it."""
+    try:
+        return _clean(cell.as_py())
+    except problems:
+        return None
 
 
 def _is_plain(kind: Any) -> bool:
@@ -107,8 +137,16 @@ def _is_plain(kind: Any) -> bool:
     return any(test(kind) for test in tests)
 
 
+def _text_of_bytes(value: bytes) -> str | None:
+    """Text stored as bytes; null for other bytes, such as those of a picture."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
 def _clean(value: Any) -> Any:
-    """A value in JSON's types; what has none becomes text, and a number that is none, null."""
+    """A value in JSON's types; null for a number that is none and for bytes that are no text."""
     match value:
         case None | bool() | int() | str():
             return value
@@ -119,7 +157,7 @@ def _clean(value: Any) -> Any:
         case list() | tuple():
             return [_clean(inner) for inner in value]
         case bytes():
-            return value.decode()
+            return _text_of_bytes(value)
         case datetime.datetime() | datetime.date() | datetime.time():
             return value.isoformat()
         case _:

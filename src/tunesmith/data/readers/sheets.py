@@ -10,7 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from tunesmith.data.readers.blocks import GIB, Batch, Block, megabytes, no_rows, packed
+from tunesmith.data.readers.blocks import (
+    GIB,
+    Batch,
+    Block,
+    OnProblem,
+    megabytes,
+    no_rows,
+    notice,
+    packed,
+)
 from tunesmith.data.readers.delimited import header
 from tunesmith.data.readers.sources import check_readable
 from tunesmith.errors import DataError
@@ -25,12 +34,22 @@ _PIECE = 1 << 20
 _LOCAL_HEADER = 30  # bytes
 
 
-def sheet_blocks(path: Path) -> Iterator[Block]:
+# Cells without a value: errors, and formulas that no spreadsheet program has calculated. An empty
+# result of a formula is a text.
+_ERROR = re.compile(rb'<c [^>]*\bt="e"')
+_FORMULA = re.compile(
+    rb'<c (?![^>]*\bt="str")[^>]*>\s*<f[^>]*(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v></v>)?\s*</c>'
+)
+_MERGED = re.compile(rb"<mergeCell\s")
+
+
+def sheet_blocks(path: Path, on_problem: OnProblem | None = None) -> Iterator[Block]:
     """The rows of the first sheet that has any; its first row names the columns."""
     check_readable(path)
     size = path.stat().st_size
-    _check_size(path, size)
-    rows = _Sheet(path)
+    for code, message, hint in _check_size(path, size):
+        notice(on_problem, 0, DataError(f"{path}: {message}", hint=hint, code=code))
+    rows = _Sheet(path, on_problem)
     yield from packed(rows.batches(), path, lambda: size if rows.is_loaded else 0)
     if not rows.num_rows:
         raise no_rows(path, "rows below its column names")
@@ -39,16 +58,19 @@ def sheet_blocks(path: Path) -> Iterator[Block]:
 class _Sheet:
     """The first sheet of a book that has rows."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_problem: OnProblem | None) -> None:
         self._path = path
+        self._on_problem = on_problem
         self.is_loaded = False
         self.num_rows = 0
 
     def batches(self) -> Iterator[Batch]:
-        rows = _load(self._path)
+        rows, others = _load(self._path)
         self.is_loaded = True
         if not rows:
             return
+        if others:
+            self._tell_others(others)
         names = header([_cell(value) for value in rows[0]], self._path)
         for number, values in enumerate(rows[1:], start=2):
             cells = [_cell(value) for value in values]
@@ -57,22 +79,32 @@ class _Sheet:
                 row = {name: cell for name, cell in zip(names, cells, strict=False) if name}
                 yield [(number, row)], sum(map(len, cells))
 
+    def _tell_others(self, others: list[str]) -> None:
+        problem = DataError(
+            f"{self._path}: only its first sheet is read; left out: {', '.join(others[:10])}.",
+            hint="Save the other sheets as files of their own.",
+            code="sheets_left_out",
+        )
+        notice(self._on_problem, 0, problem)
 
-def _load(path: Path) -> list[list[Any]]:
+
+def _load(path: Path) -> tuple[list[list[Any]], list[str]]:
+    """The rows of the first sheet that has any below its names, and the other such sheets."""
     from python_calamine import CalamineWorkbook
 
     try:
         with CalamineWorkbook.from_path(str(path)) as book:
-            for name in book.sheet_names:
+            for number, name in enumerate(book.sheet_names, start=1):
                 rows = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
                 if len(rows) > 1:
-                    return rows
+                    rest = book.sheet_names[number:]
+                    return rows, [n for n in rest if book.get_sheet_by_name(n).height > 1]
     except BaseException as error:
         # A mistake within calamine itself is a PanicException, which is no Exception.
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":
             raise DataError(f"{path} cannot be read as a spreadsheet: {error}") from error
         raise
-    return []
+    return [], []
 
 
 def _cell(value: Any) -> str:
@@ -86,28 +118,34 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _check_size(path: Path, size: int) -> None:
-    """Refuse a book that would not fit in memory, before anything is unpacked into it."""
+Notice = tuple[str, str, str]  # code, message, hint
+
+
+def _check_size(path: Path, size: int) -> list[Notice]:
+    """Refuse a book that would not fit in memory, before anything is unpacked into it.
+
+    What of its cells comes as nothing is returned.
+    """
     try:
         if not zipfile.is_zipfile(path):  # an .xls is no archive: it is as large as it looks
             if size > MAX_SHEET_BYTES:
                 raise _too_large(path, f"is larger than {megabytes(MAX_SHEET_BYTES)}", size)
-            return
+            return []
         with path.open("rb") as file, zipfile.ZipFile(file) as book:
-            _check_parts(path, file, book, size)
+            return _check_parts(path, file, book, size)
     except (OSError, zipfile.BadZipFile, zlib.error, ValueError, NotImplementedError) as error:
         raise DataError(f"{path} cannot be read as a spreadsheet: {error}") from error
 
 
-def _check_parts(path: Path, file: IO[bytes], book: zipfile.ZipFile, size: int) -> None:
+def _check_parts(path: Path, file: IO[bytes], book: zipfile.ZipFile, size: int) -> list[Notice]:
     parts = book.infolist()
     if len(parts) > MAX_PARTS:
         raise _too_large(path, f"holds {len(parts):,} parts; the limit is {MAX_PARTS:,}", 0)
     _check_total(path, sum(part.file_size for part in parts), size)
-    total = 0
+    total, empty, merged = 0, 0, 0
     for part in parts:
         is_sheet = "worksheets/" in part.filename
-        highest, widest = 0, b""
+        highest, widest, begun = 0, b"", b""
         for piece in _unpacked(file, part):
             total += len(piece)
             _check_total(path, total, size)  # what the directory says may be a lie
@@ -115,6 +153,13 @@ def _check_parts(path: Path, file: IO[bytes], book: zipfile.ZipFile, size: int) 
                 for column, row in set(_CELL.findall(piece)):
                     highest = max(highest, int(row))
                     widest = max(widest, column.upper(), key=lambda name: (len(name), name))
+                cells = begun + piece
+                end = cells.rfind(b"<c ")  # a cell that goes on in the next piece
+                begun, cells = (b"", cells) if end < 0 else (cells[end:], cells[:end])
+                empty += len(_ERROR.findall(cells)) + len(_FORMULA.findall(cells))
+                merged += len(_MERGED.findall(cells))
+        empty += len(_ERROR.findall(begun)) + len(_FORMULA.findall(begun))
+        merged += len(_MERGED.findall(begun))
         num_cells = highest * _column_number(widest)
         if num_cells > MAX_CELLS:
             raise _too_large(
@@ -123,6 +168,23 @@ def _check_parts(path: Path, file: IO[bytes], book: zipfile.ZipFile, size: int) 
                 f"limit is {MAX_CELLS:,}",
                 num_cells,
             )
+
+    return _told(empty, merged)
+
+
+def _told(empty: int, merged: int) -> list[Notice]:
+    found: list[Notice] = []
+    if empty:
+        message = (
+            f"{empty:,} cells hold an error such as #N/A, or a formula without a saved value; "
+            "they count as empty."
+        )
+        hint = "Open the file in a spreadsheet program, mend these cells, and save it."
+        found.append(("cells_without_value", message, hint))
+    if merged:
+        message = f"{merged:,} areas of merged cells: only the first cell of each has its text."
+        found.append(("merged_cells", message, "Split them and fill in the text in every row."))
+    return found
 
 
 def _check_total(path: Path, total: int, size: int) -> None:
@@ -170,5 +232,6 @@ def _too_large(path: Path, reason: str, size: int) -> DataError:
         f"{path} {reason}.",
         hint="Save the sheet as CSV, which is read piece by piece.",
         code="expands_too_far",
+        form="sheet",
         size=size,
     )

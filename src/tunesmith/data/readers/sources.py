@@ -54,6 +54,7 @@ class Source:
     def __init__(self, path: Path, file: IO[bytes], stream: Stream, encoding: str) -> None:
         self.path = path
         self.encoding = encoding
+        self.has_mark = False  # of UTF-8, at its beginning
         self._file = file
         self._stream = stream
         self._ahead = b""
@@ -99,7 +100,8 @@ def check_readable(path: Path) -> None:
         if not path.exists():
             raise DataError(
                 f"There is no file {path}.",
-                hint="Check the name; relative names start at the recipe.",
+                hint="Check the name. A relative one starts at the recipe, or on the command line "
+                "at the current folder.",
             )
         if not path.is_file():
             raise DataError(f"{path} is not a file.")
@@ -121,7 +123,9 @@ def file_type(path: Path) -> str:
 
 def _beginning(path: Path, source: Source) -> bytes:
     """The first bytes without their mark, after a look whether this is text at all."""
-    head = source.read().removeprefix(codecs.BOM_UTF8)
+    head = source.read()
+    source.has_mark = head.startswith(codecs.BOM_UTF8)
+    head = head.removeprefix(codecs.BOM_UTF8)
     for magic, name in _OTHER_CONTENT:
         if head.startswith(magic):
             raise DataError(
@@ -243,6 +247,11 @@ class _Unpacked:
                 f"{ratio:,.0f} times its size.",
                 hint=f"The limits are {MAX_UNPACKED_BYTES // GIB} GiB and {MAX_RATIO:,} times.",
                 code="expands_too_far",
+                form="packed",
                 size=self._size,
+                gib=f"{self._size / GIB:,.1f}",
+                ratio=f"{ratio:,.0f}",
+                most_gib=MAX_UNPACKED_BYTES // GIB,
+                most_ratio=f"{MAX_RATIO:,}",
             )
         return data

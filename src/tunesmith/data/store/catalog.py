@@ -12,11 +12,10 @@ two numbers: the second rename onto a taken number fails and takes the next one.
 
 from __future__ import annotations
 
+import fcntl
 import os
-import re
 import shutil
 import time
-import unicodedata
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -28,26 +27,15 @@ from typing import Any, Literal
 
 import orjson
 
+from tunesmith.data.names import Reference, is_name, parse_reference
 from tunesmith.data.store.version import MANIFEST, Draft, Version
 from tunesmith.errors import DataError
-from tunesmith.runs.files import data_directory
+from tunesmith.runs.files import data_directory, write_atomically
 
 Role = Literal["user", "general"]
 _ABOUT = "about.json"
-_NAME = re.compile(r"[^\W_][\w.-]{0,99}")
-_RESERVED = {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(1, 10))}
+_DELETED = "draft-deleted-"
 _STALE_SECONDS = 24 * 3600
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A dataset and, where it is written, one of its versions."""
-
-    name: str
-    version: int | None = None
-
-    def __str__(self) -> str:
-        return self.name if self.version is None else f"{self.name}@{self.version}"
 
 
 @dataclass(frozen=True)
@@ -62,20 +50,6 @@ class DatasetAbout:
     language: str = ""
     role: Role = "user"
     last_version: int = 0  # of all that were published, deleted ones too: no number comes twice
-
-
-def parse_reference(text: str) -> Reference | None:
-    """`name` or `name@3`; None for what cannot be a dataset's name, such as a path."""
-    name, at, version = text.partition("@")
-    if not is_name(name) or (at and not version.isdecimal()):
-        return None
-    return Reference(name, int(version) if at else None)
-
-
-def is_name(name: str) -> bool:
-    """Letters and digits of any script, with `_`, `-` and `.` inside; 100 characters at most."""
-    plain = unicodedata.normalize("NFC", name) == name
-    return bool(plain and _NAME.fullmatch(name)) and name.split(".")[0].lower() not in _RESERVED
 
 
 class Catalog:
@@ -133,9 +107,7 @@ class Catalog:
             about, **{key: value for key, value in changes.items() if value is not None}
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}.tmp")
-        draft.write_bytes(orjson.dumps(asdict(about), option=orjson.OPT_INDENT_2))
-        draft.replace(path)
+        write_atomically(path, orjson.dumps(asdict(about), option=orjson.OPT_INDENT_2))
         return about
 
     @contextmanager
@@ -146,13 +118,14 @@ class Catalog:
         folder = self.root / name
         folder.mkdir(parents=True, exist_ok=True)
         self._remove_stale_drafts(folder)
-        holder = Path(mkdtemp(prefix="draft-", dir=folder))
+        holder, lock = _new_holder(folder)
         draft = Draft(holder / "version", name=name, next_id=next_id)
         try:
             yield draft
         finally:
             draft.discard()
             shutil.rmtree(holder, ignore_errors=True)
+            os.close(lock)
             with suppress(OSError):  # the dataset's first draft was not published
                 folder.rmdir()
 
@@ -192,9 +165,18 @@ class Catalog:
         target = (
             folder if reference.version is None else self._folder(reference.name, reference.version)
         )
-        hidden = target.with_name(f"draft-deleted-{os.getpid()}-{target.name}")
+        hidden = target.with_name(f"{_DELETED}{os.getpid()}-{target.name}")
         target.rename(hidden)  # gone in one step; what an interrupt leaves behind is no dataset
         shutil.rmtree(hidden)
+
+    def remove_dead_drafts(self) -> None:
+        """Remove what processes that were killed had begun; the drafts of living ones stay."""
+        for draft in self.root.glob("*/draft-*"):
+            if draft.name.startswith(_DELETED):  # on its way out, by whoever deletes it
+                continue
+            if draft.is_dir() and (lock := _lock(draft)) is not None:
+                shutil.rmtree(draft, ignore_errors=True)
+                os.close(lock)
 
     def _folder(self, name: str, version: int) -> Path:
         return self.root / name / f"{version:04d}"
@@ -222,11 +204,38 @@ class Catalog:
                     shutil.rmtree(draft, ignore_errors=True)
 
 
+def _new_holder(folder: Path) -> tuple[Path, int]:
+    """A folder for a draft, with a lock that ends with its process, however that ends."""
+    while True:
+        holder = Path(mkdtemp(prefix="draft-", dir=folder))
+        file = os.open(holder, os.O_RDONLY)
+        with suppress(OSError):  # without locks here, nobody can take it for a dead one either
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if holder.is_dir():
+            return holder, file
+        os.close(file)  # it was looked at, and removed, before it was locked
+
+
+def _lock(folder: Path) -> int | None:
+    """None where a living process has it, or it is gone."""
+    try:
+        file = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # somebody has it, or this file system has no locks
+        os.close(file)
+        return None
+    return file
+
+
 def bad_name(name: str) -> DataError:
     return DataError(
-        f"'{name}' cannot be the name of a dataset.",
+        f"'{name}' cannot be the name of a dataset; nothing was changed.",
         hint="Letters and digits, with '-', '_' or '.' between them, at most 100 characters.",
         code="bad_name",
+        param="name",
     )
 
 

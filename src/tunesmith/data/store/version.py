@@ -30,9 +30,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tunesmith.data.names import VERSION_MANIFEST as MANIFEST
 from tunesmith.errors import DataError, RunFailed
 
-MANIFEST = "manifest.json"
 REJECTED = "rejected/rows.jsonl"
 STORED_RECORD = "tunesmith:record"  # the column under which readers hand out a stored record
 ROWS_A_PART = 200_000

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from tunesmith.errors import RecipeError
 from tunesmith.recipe.convert.report import Entry, Report
-from tunesmith.recipe.document import read_text
+from tunesmith.recipe.document import invalid_json, read_text
+from tunesmith.recipe.problems import problem, refuse
+from tunesmith.recipe.words import kind_of
 
 _HUBS = {"hf_hub_url": "huggingface", "ms_hub_url": "modelscope", "om_hub_url": "openmind"}
 _FORMATS = {"alpaca": "alpaca", "sharegpt": "sharegpt", "openai": "messages"}
@@ -40,7 +41,7 @@ _TAGS: dict[str, tuple[str, ...]] = {
     "system_tag": ("system",),
 }
 _PAIRS = ("chosen", "rejected")
-_PREFERENCE = "preference data is for the stages rm and dpo, which are not part of this version"
+_PREFERENCE = "preference data is for the stages rm, dpo and kto"
 _MEDIA = ("images", "videos", "audios")
 
 Purpose = Literal["sft", "pt", "import"]
@@ -78,6 +79,7 @@ class DatasetInfo:
     folder: Path
     entries: Mapping[str, Any]
     text: str
+    on_disk: bool = True  # else the names stand for datasets of a server, and no file is looked at
 
     def line_of(self, key: str) -> int | None:
         """The line that first names a key."""
@@ -88,50 +90,37 @@ class DatasetInfo:
 
 def read_dataset_info(path: Path, folder: Path) -> DatasetInfo:
     """Read the file; broken JSON and entries of a wrong shape are errors with their line."""
-    text = read_text(path)
+    return parse_dataset_info(read_text(path), path, folder)
+
+
+def parse_dataset_info(text: str, path: Path, folder: Path, *, on_disk: bool = True) -> DatasetInfo:
+    """The same from a text; `path` names it in errors."""
     try:
         entries: Any = json.loads(text)
     except json.JSONDecodeError as error:
-        lines = text.splitlines()
-        shown = lines[error.lineno - 1].strip()[:80] if error.lineno <= len(lines) else ""
-        raise RecipeError(
-            f"{path}, line {error.lineno}, column {error.colno}: this is no valid JSON: "
-            f"{error.msg}.",
-            hint=f"The line reads: {shown}" if shown else "The file ends too early.",
-            line=error.lineno,
-        ) from None
+        raise invalid_json(str(path), text, error) from None
     except RecursionError:
-        raise RecipeError(f"{path}: it is nested too deeply to list datasets.") from None
+        raise refuse(str(path), [problem("dataset_info_too_deep")]) from None
     if not isinstance(entries, dict):
-        raise RecipeError(
-            f"{path} lists no datasets: it holds {type(entries).__name__}, not an object.",
-            hint='It looks like {"name": {"file_name": "data.json"}}.',
-        )
-    info = DatasetInfo(path, folder, cast("dict[str, Any]", entries), text)
+        raise refuse(str(path), [problem("not_a_dataset_info", what=kind_of(entries))])
+    info = DatasetInfo(path, folder, cast("dict[str, Any]", entries), text, on_disk)
     for name, entry in info.entries.items():
         if not isinstance(entry, dict):
             line = info.line_of(name)
-            raise RecipeError(
-                f"{path}, line {line}: the entry of {name} is no object.",
-                hint='Write {"file_name": "data.json"}.',
-                line=line,
-            )
+            raise refuse(str(path), [problem("entry_not_an_object", "", line, name=name)])
     return info
 
 
 def convert_entry(
-    name: str, info: DatasetInfo, report: Report, *, texts: bool
+    name: str, info: DatasetInfo, report: Report, purpose: Purpose
 ) -> dict[str, Any] | None:
-    """One dataset as an item of data.train; None when it cannot be used, which is reported.
-
-    `texts`: the rows are plain texts to go on pre-training with.
-    """
-    listed = read_entry(name, info, "pt" if texts else "sft")
+    """One dataset as an item of data.train; None when it cannot be used, which is reported."""
+    listed = read_entry(name, info, purpose)
     report.entries += listed.entries
-    if listed.file is None or listed.ranking:
+    if listed.file is None or (listed.ranking and purpose != "import"):
         return None
-    source = {"dataset": str(listed.file), **listed.fields}
-    return _as_texts(source) if texts else source
+    source = {"dataset": str(listed.file) if info.on_disk else name, **listed.fields}
+    return _as_texts(source) if purpose == "pt" else source
 
 
 def read_entry(name: str, info: DatasetInfo, purpose: Purpose = "import") -> ListedDataset:
@@ -196,6 +185,9 @@ class _EntryReader:
             self.report.not_supported(said, value, "it must be the name of a file")
             return
         self.file = self.info.folder / value
+        if not self.info.on_disk:
+            self.report.renamed(said, value, "dataset", "the dataset of this name is used")
+            return
         missing = "" if self.file.exists() else "the file is not there yet"
         self.report.renamed(said, value, "dataset", missing)
 

@@ -7,6 +7,7 @@ from typing import Any
 RENAMED: dict[str, str] = {
     "model_name_or_path": "model.base",
     "model_revision": "model.revision",
+    "quantization_bit": "model.quantization",
     "adapter_name_or_path": "adapter.continue_from",
     "stage": "stage.kind",
     "finetuning_type": "adapter.kind",
@@ -15,6 +16,20 @@ RENAMED: dict[str, str] = {
     "lora_dropout": "adapter.dropout",
     "lora_target": "adapter.targets",
     "loraplus_lr_ratio": "adapter.loraplus_lr_ratio",
+    "use_dora": "adapter.dora",
+    "use_rslora": "adapter.rslora",
+    "pissa_init": "adapter.init",
+    "pissa_iter": "adapter.pissa_iterations",
+    "additional_target": "adapter.modules_to_save",
+    "add_tokens": "model.new_tokens",
+    "rope_scaling": "model.rope_scaling",
+    "add_special_tokens": "model.new_special_tokens",
+    "new_special_tokens": "model.new_special_tokens",
+    "oft_block_size": "adapter.block_size",
+    "oft_target": "adapter.targets",
+    "freeze_trainable_layers": "adapter.layers",
+    "freeze_trainable_modules": "adapter.modules",
+    "freeze_extra_modules": "adapter.extra_modules",
     "cutoff_len": "data.max_length",
     "learning_rate": "training.learning_rate",
     "num_train_epochs": "training.epochs",
@@ -87,6 +102,7 @@ NOT_NEEDED: dict[str, str] = {
     "metric_for_best_model": "the validation loss",
     "greater_is_better": "the validation loss",
     "flash_attn": _SPEED,
+    "resize_vocab": "tables grow with model.new_tokens, and only then",
     "neat_packing": "rows never see each other here, packed or not",
     "use_fast_tokenizer": _ALWAYS,
     "group_by_length": "not needed: there is no padding here",
@@ -125,32 +141,11 @@ NOT_SUPPORTED: dict[str, str] = {
     "tool_format": "tools are written as the chat template writes them",
     "train_on_prompt": "only answers are learned",
     "trust_remote_code": "never turned on by a file of another system; write it yourself if needed",
-    "quantization_bit": "training on quantised weights (QLoRA) is not part of this version",
-    "quantization_method": "training on quantised weights (QLoRA) is not part of this version",
-    "quantization_type": "training on quantised weights (QLoRA) is not part of this version",
-    "double_quantization": "training on quantised weights (QLoRA) is not part of this version",
-    "additional_target": "other modules are not trained beside adapters",
-    "use_dora": _OTHER_METHOD,
-    "use_rslora": _OTHER_METHOD,
-    "pissa_init": _OTHER_METHOD,
-    "use_galore": _OTHER_METHOD,
-    "use_apollo": _OTHER_METHOD,
     "use_badam": _OTHER_METHOD,
-    "use_adam_mini": _OTHER_METHOD,
-    "use_muon": _OTHER_METHOD,
     "use_llama_pro": _OTHER_METHOD,
     "use_dft_loss": _OTHER_METHOD,
-    "neftune_noise_alpha": _OTHER_METHOD,
-    "label_smoothing_factor": _OTHER_METHOD,
     "loraplus_lr_embedding": "embeddings have no rate of their own",
-    "freeze_trainable_layers": _OTHER_METHOD,
-    "freeze_trainable_modules": _OTHER_METHOD,
     "create_new_adapter": "adapter.continue_from goes on with the same adapter",
-    "rope_scaling": "the context of the model is not stretched",
-    "resize_vocab": "no tokens are added",
-    "add_tokens": "no tokens are added",
-    "add_special_tokens": "no tokens are added",
-    "new_special_tokens": "no tokens are added",
     "shift_attn": _OTHER_METHOD,
     "mixture_of_depths": _OTHER_METHOD,
     "moe_aux_loss_coef": "the balance loss of the model's own configuration is used",
@@ -175,8 +170,53 @@ NOT_SUPPORTED: dict[str, str] = {
     "push_to_hub": "results stay on this machine",
     "export_dir": _COMMAND,
     "export_size": _COMMAND,
-    "pref_beta": "it belongs to stages that are not part of this version",
-    "pref_loss": "it belongs to stages that are not part of this version",
-    "reward_model": "it belongs to stages that are not part of this version",
-    "ref_model": "it belongs to stages that are not part of this version",
+    "reward_model": "reinforcement (ppo) is not part of this version",
+    "ref_model": "the reference is the model before training",
+    "ref_model_adapters": "the reference is the model before training",
+    "ref_model_quantization_bit": "the reference is the model before training",
+    "pref_bco_weight": _OTHER_METHOD,
+    "ld_alpha": _OTHER_METHOD,
+}
+
+# Keys that each method has, beside those of other methods.
+OF_METHODS: dict[str, tuple[str, ...]] = {
+    "lora": (
+        *("lora_rank", "lora_alpha", "lora_dropout", "lora_target", "loraplus_lr_ratio"),
+        *("use_dora", "use_rslora", "pissa_init", "pissa_iter", "additional_target"),
+    ),
+    "oft": ("oft_block_size", "oft_target", "oft_rank", "module_dropout", "additional_target"),
+    "freeze": ("freeze_trainable_layers", "freeze_trainable_modules", "freeze_extra_modules"),
+}
+# Switches that choose an optimizer, and the keys of its settings.
+OPTIMIZERS: dict[str, str] = {
+    "use_galore": "galore",
+    "use_apollo": "apollo",
+    "use_adam_mini": "adam_mini",
+    "use_muon": "muon",
+}
+PROJECTIONS: dict[str, str] = {
+    "rank": "projection_rank",
+    "update_interval": "projection_gap",
+    "scale": "projection_scale",
+}
+# Keys of a stage: where each goes, and the stages that have it.
+OF_STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "pref_beta": ("stage.beta", ("dpo", "simpo", "orpo", "kto")),
+    "pref_ftx": ("stage.ftx", ("dpo", "simpo")),
+    "dpo_label_smoothing": ("stage.label_smoothing", ("dpo", "simpo")),
+    "simpo_gamma": ("stage.gamma", ("simpo",)),
+    "kto_chosen_weight": ("stage.desirable_weight", ("kto",)),
+    "kto_rejected_weight": ("stage.undesirable_weight", ("kto",)),
+    "neftune_noise_alpha": ("stage.neftune_alpha", ("sft",)),
+    "label_smoothing_factor": ("stage.label_smoothing", ("sft",)),
+}
+# What LLaMA-Factory takes where the file is silent and our own default is another.
+STAGE_DEFAULTS: dict[str, dict[str, Any]] = {"simpo": {"stage.beta": 0.1, "stage.gamma": 0.5}}
+OPTIMIZER_DEFAULTS: dict[str, dict[str, Any]] = {
+    kind: {
+        "training.optimizer.projection_rank": 16,
+        "training.optimizer.projection_gap": 200,
+        "training.optimizer.projection_scale": scale,
+    }
+    for kind, scale in (("galore", 2.0), ("apollo", 32.0))
 }

@@ -12,14 +12,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from tunesmith.errors import RecipeError
-from tunesmith.recipe.convert.dataset_info import DatasetInfo, convert_entry, read_dataset_info
-from tunesmith.recipe.convert.keys import DEFAULTS, NOT_NEEDED, NOT_SUPPORTED, RENAMED
+from tunesmith.recipe.convert.dataset_info import (
+    DatasetInfo,
+    Purpose,
+    convert_entry,
+    parse_dataset_info,
+    read_dataset_info,
+)
+from tunesmith.recipe.convert.keys import (
+    DEFAULTS,
+    NOT_NEEDED,
+    NOT_SUPPORTED,
+    OF_METHODS,
+    OF_STAGES,
+    OPTIMIZER_DEFAULTS,
+    OPTIMIZERS,
+    PROJECTIONS,
+    RENAMED,
+    STAGE_DEFAULTS,
+)
+from tunesmith.recipe.convert.model_keys import MODEL_KEYS
 from tunesmith.recipe.convert.report import Entry, Report
-from tunesmith.recipe.document import Document, dump_yaml, parse_yaml, read_text
+from tunesmith.recipe.document import Document, dump_yaml, invalid_json, parse_yaml, read_text
 from tunesmith.recipe.load import parse_document
-from tunesmith.recipe.problems import Notice
+from tunesmith.recipe.problems import Notice, problem, refuse
 from tunesmith.recipe.schema import Recipe
+from tunesmith.recipe.words import listed
 
 
 @dataclass(frozen=True)
@@ -34,8 +52,22 @@ class Conversion:
 
 def convert_llamafactory(path: Path, dataset_info: Path | None = None) -> Conversion:
     """Convert a job file; RecipeError when no recipe can do what it asks for."""
-    document = _read(path)
-    job = _Job(path, document, dataset_info)
+    return _convert(_Job(path, _read(path), dataset_info))
+
+
+def convert_llamafactory_text(text: str, dataset_info: str | None = None) -> Conversion:
+    """Convert the text of a job file without looking at any disk: names of datasets stay names."""
+    path, listed = Path("job.yaml"), Path("dataset_info.json")
+    info = (
+        None
+        if dataset_info is None
+        else parse_dataset_info(dataset_info, listed, Path(), on_disk=False)
+    )
+    return _convert(_Job(path, _parse(path, text), None, info=info, on_disk=False))
+
+
+def _convert(job: _Job) -> Conversion:
+    path, document = job.path, job.document
     for key, value in document.value.items():
         _HANDLERS.get(key, _plain)(job, key, value)
     job.datasets()
@@ -50,26 +82,21 @@ def convert_llamafactory(path: Path, dataset_info: Path | None = None) -> Conver
 
 
 def _read(path: Path) -> Document:
-    text = read_text(path)
+    return _parse(path, read_text(path))
+
+
+def _parse(path: Path, text: str) -> Document:
     if path.suffix.lower() == ".json":
         try:
             document = Document(json.loads(text))
         except json.JSONDecodeError as error:
-            raise RecipeError(
-                f"{path}, line {error.lineno}: this is no valid JSON: {error.msg}.",
-                hint="Correct the file and run the command again.",
-                line=error.lineno,
-            ) from None
+            raise invalid_json(str(path), text, error) from None
     else:
         document = parse_yaml(text, str(path))
     if not isinstance(document.value, dict) or not document.value:
-        raise RecipeError(
-            f"{path} is no LLaMA-Factory job: it holds no keys.",
-            hint="Name the YAML or JSON file that was given to `llamafactory-cli train`.",
-        )
+        raise refuse(str(path), [problem("not_a_llamafactory_job")])
     if document.problems:
-        first = document.problems[0]
-        raise RecipeError(f"{path}: {first.path} {first.message}", hint=first.hint, line=first.line)
+        raise refuse(str(path), document.problems)
     return document
 
 
@@ -80,6 +107,8 @@ class _Job:
     path: Path
     document: Document
     info_path: Path | None
+    info: DatasetInfo | None = None
+    on_disk: bool = True
     out: dict[str, Any] = field(default_factory=dict[str, Any])
     report: Report = field(default_factory=Report)
     lines: dict[tuple[str | int, ...], int] = field(default_factory=dict[Any, int])
@@ -116,11 +145,9 @@ class _Job:
             sources = [source for name in names if (source := self._source(name, info, key))]
             if section == "train" and not sources:
                 asked = f"dataset ({', '.join(names)})" if names else "dataset"
-                raise RecipeError(
-                    f"{self.path}: no usable training data is left: {asked}.",
-                    hint="See the report of each dataset, or give --dataset-info FILE.",
-                    entries=[str(entry) for entry in self.report.entries],
-                )
+                error = refuse(str(self.path), [problem("no_training_data_left", asked=asked)])
+                error.details["entries"] = [str(entry) for entry in self.report.entries]
+                raise error
             if section == "train":
                 self.out["data.train"] = sources
             elif sources:
@@ -129,6 +156,8 @@ class _Job:
                     self.report.not_supported(key, name, "one dataset to validate on is supported")
 
     def _dataset_info(self) -> DatasetInfo | None:
+        if not self.on_disk:
+            return self.info
         folder = self._folder()
         path = self.info_path or folder / "dataset_info.json"
         if self.info_path is None and not path.is_file():
@@ -141,6 +170,9 @@ class _Job:
         return beside.absolute() if beside.is_dir() else written.absolute()
 
     def _source(self, name: str, info: DatasetInfo | None, key: str) -> dict[str, Any] | None:
+        if info is None and not self.on_disk:
+            self.report.taken(key, name, "the dataset of this name", self.line(key))
+            return _limited({"dataset": name}, self.get("max_samples"))
         if info is None:
             to = "data.validation" if key == "eval_dataset" else "data.train"
             reason = "no dataset_info.json was found: taken as a file"
@@ -148,14 +180,28 @@ class _Job:
             file = {"dataset": str(self._folder() / name) if Path(name).suffix else name}
             return _limited(file, self.get("max_samples"))
         if name not in info.entries:
-            known = ", ".join(list(info.entries)[:20]) or "none"
-            raise RecipeError(
-                f"{self.path}: {key} names {name}, which is not in {info.path}.",
-                hint=f"Known there: {known}.",
-                line=self.line(key),
+            known, file = listed(list(info.entries)[:20]), str(info.path)
+            told = problem(
+                "not_in_dataset_info",
+                "",
+                self.line(key),
+                key=key,
+                name=name,
+                file=file,
+                known=known,
             )
-        source = convert_entry(name, info, self.report, texts=self.get("stage") == "pt")
+            raise refuse(str(self.path), [told])
+        source = convert_entry(name, info, self.report, _PURPOSES[self.get("stage", "sft")])
         return _limited(source, self.get("max_samples"))
+
+
+_PURPOSES: dict[str, Purpose] = {
+    "sft": "sft",
+    "pt": "pt",
+    "rm": "import",  # everything that a row holds
+    "dpo": "import",
+    "kto": "import",
+}
 
 
 def _names(value: Any) -> list[str]:
@@ -192,41 +238,103 @@ _ALIASED = ("per_device_train_batch_size", "gradient_accumulation_steps", "packi
 
 
 def _stage(job: _Job, key: str, value: Any) -> None:
-    if value not in ("sft", "pt"):
-        job.refuse(key, "this version trains sft and pt")
-        raise RecipeError(
-            f"{job.path}: stage {value} is not part of this version.",
-            hint="Supported are sft (answers) and pt (plain text).",
-            line=job.line(key),
-        )
-    job.set(key, "stage.kind", value)
+    if value not in ("sft", "pt", "rm", "dpo", "kto"):
+        job.refuse(key, "this version trains sft, pt, rm, dpo and kto")
+        raise refuse(str(job.path), [problem("stage_not_offered", "", job.line(key), value=value)])
+    job.set(key, "stage.kind", _our_stage(job))
+
+
+def _our_stage(job: _Job) -> str:
+    """LLaMA-Factory trains orpo and simpo as losses of its stage dpo."""
+    stage, loss = str(job.get("stage", "sft")), job.get("pref_loss")
+    return str(loss) if stage == "dpo" and loss in ("orpo", "simpo") else stage
+
+
+def _of_stage(job: _Job, key: str, value: Any) -> None:
+    """A setting that some stages have."""
+    path, stages = OF_STAGES[key]
+    stage = _our_stage(job)
+    if value is None:
+        job.taken(key, "empty: the default is used")
+    elif stage in stages:
+        job.set(key, path, value)
+    elif value == 0:
+        job.taken(key, "off, as here")
+    else:
+        job.refuse(key, f"stage {stage} does not use it")
+
+
+def _pref_loss(job: _Job, key: str, value: Any) -> None:
+    stage = _our_stage(job)
+    if stage == value:
+        job.taken(key, "a stage of its own here")
+    elif stage == "dpo" and value in ("sigmoid", "hinge", "ipo"):
+        job.set(key, "stage.loss", value)
+    elif stage != "dpo":
+        job.taken(key, f"has no effect in stage {stage}")
+    else:
+        job.refuse(key, "dpo has sigmoid, hinge, ipo and robust here")
 
 
 def _method(job: _Job, key: str, value: Any) -> None:
-    if value not in ("lora", "full"):
-        job.refuse(key, "this version trains full and lora")
-        raise RecipeError(
-            f"{job.path}: finetuning_type {value} is not part of this version.",
-            hint="Supported are lora and full.",
-            line=job.line(key),
-        )
+    if value not in ("lora", "oft", "freeze", "full"):
+        job.refuse(key, "this version trains full, freeze, lora and oft")
+        raise refuse(str(job.path), [problem("method_not_offered", "", job.line(key), value=value)])
     job.set(key, "adapter.kind", value)
 
 
-def _lora_only(job: _Job, key: str, value: Any) -> None:
-    if job.get("finetuning_type", "lora") != "lora":
-        job.taken(key, "has no effect: finetuning_type is full")
+def _of_method(job: _Job, key: str, value: Any) -> None:
+    method = job.get("finetuning_type", "lora")
+    if key not in OF_METHODS.get(str(method), ()):
+        job.taken(key, f"has no effect: finetuning_type is {method}")
     elif value is None:
         job.taken(key, "empty: the default is used")
+    elif method == "oft" and key not in ("oft_block_size", "oft_target"):
+        _not_of_oft(job, key, value)
+    elif key == "pissa_init":
+        job.set(key, RENAMED[key], "pissa" if value is True else "zero")
+    elif key == "pissa_iter":
+        job.set(key, RENAMED[key], 0 if value == -1 else value)  # -1: exactly
     else:
         job.set(key, RENAMED[key], value)
+
+
+def _not_of_oft(job: _Job, key: str, value: Any) -> None:
+    if not value:
+        job.taken(key, "off, as here")
+    elif key == "oft_rank":
+        job.refuse(key, "blocks are given by their size here: oft_block_size")
+    else:
+        job.refuse(key, "oft trains rotations alone, without dropout")
+
+
+def _use_optimizer(job: _Job, key: str, value: Any) -> None:
+    if value is True:
+        job.set(key, "training.optimizer.kind", OPTIMIZERS[key])
+    else:
+        job.taken(key, "off, as here")
+
+
+def _of_optimizer(job: _Job, key: str, value: Any) -> None:
+    """galore_rank and its like: in force where the optimizer is."""
+    name, _, setting = key.partition("_")
+    if job.get(f"use_{name}") is not True:
+        job.taken(key, f"has no effect: use_{name} is off")
+    else:
+        job.set(key, f"training.optimizer.{PROJECTIONS[setting]}", value)
 
 
 def _continue_from(job: _Job, key: str, value: Any) -> None:
     if len(_names(value)) > 1:
         job.refuse(key, "one adapter can be gone on from; merge the others first")
+    elif value is not None and job.get("finetuning_type", "lora") == "oft":
+        job.refuse(key, "only LoRA adapters are gone on with; merge this one into its base first")
+    elif job.get("finetuning_type", "lora") != "lora":
+        job.taken(key, f"has no effect: finetuning_type is {job.get('finetuning_type')}")
+    elif value is None:
+        job.taken(key, "empty: the default is used")
     else:
-        _lora_only(job, key, value)
+        job.set(key, RENAMED[key], value)
 
 
 def _schedule(job: _Job, key: str, value: Any) -> None:
@@ -271,8 +379,12 @@ def _warmup_steps(job: _Job, key: str, value: Any) -> None:
 
 
 def _optimizer(job: _Job, key: str, value: Any) -> None:
-    if str(value) in ("adamw", "adamw_torch", "adamw_torch_fused", "adamw_hf"):
+    if any(job.get(name) is True for name in OPTIMIZERS):
+        job.taken(key, "has no effect: another optimizer is switched on")
+    elif str(value) in ("adamw", "adamw_torch", "adamw_torch_fused", "adamw_hf"):
         job.set(key, RENAMED[key], "adamw")
+    elif str(value) in ("adafactor", "adamw_8bit", "adamw_bnb_8bit", "adamw_torch_8bit"):
+        job.set(key, RENAMED[key], "adafactor" if value == "adafactor" else "adamw_8bit")
     else:
         job.refuse(key, "adamw is used")
 
@@ -283,6 +395,33 @@ def _precision(job: _Job, key: str, value: Any) -> None:
         job.set(key, "model.dtype", dtypes[key])
     else:
         job.taken(key, "off, as here")
+
+
+def _quantization(job: _Job, key: str, value: Any) -> None:
+    kinds = {"4": "nf4", "8": "int8"}
+    if str(value) in kinds:
+        job.set(key, "model.quantization", kinds[str(value)])
+    elif value is None:
+        job.taken(key, "empty: the default is used")
+    else:
+        job.refuse(key, "weights are quantised to 4 or 8 bits here")
+
+
+def _how_quantised(job: _Job, key: str, value: Any) -> None:
+    """quantization_method and its like, where there is one way here."""
+    same = {
+        "quantization_method": ("bnb", "bitsandbytes"),
+        "quantization_type": ("nf4",),
+        "double_quantization": (True,),
+    }
+    if value is None or value in same[key]:
+        job.taken(key, "as here")
+    elif job.get("quantization_bit") is None:
+        job.taken(key, "has no effect: quantization_bit is empty")
+    elif key != "quantization_method" and str(job.get("quantization_bit")) == "8":
+        job.taken(key, "has no effect: it is for 4 bits")
+    else:
+        job.refuse(key, "weights are quantised by bitsandbytes: nf4 with double quantisation")
 
 
 def _checkpointing(job: _Job, key: str, value: Any) -> None:
@@ -402,9 +541,11 @@ def _best(job: _Job, key: str, value: Any) -> None:
 _HANDLERS: Mapping[str, Callable[[_Job, str, Any], None]] = {
     "stage": _stage,
     "finetuning_type": _method,
-    **dict.fromkeys(
-        ("lora_rank", "lora_alpha", "lora_dropout", "lora_target", "loraplus_lr_ratio"), _lora_only
-    ),
+    "pref_loss": _pref_loss,
+    **dict.fromkeys(OF_STAGES, _of_stage),
+    **{key: _of_method for keys in OF_METHODS.values() for key in keys},
+    **dict.fromkeys(OPTIMIZERS, _use_optimizer),
+    **{f"{n}_{key}": _of_optimizer for n in ("galore", "apollo") for key in PROJECTIONS},
     "adapter_name_or_path": _continue_from,
     "lr_scheduler_type": _schedule,
     "lr_scheduler_kwargs": _schedule_details,
@@ -412,6 +553,10 @@ _HANDLERS: Mapping[str, Callable[[_Job, str, Any], None]] = {
     "warmup_steps": _warmup_steps,
     "optim": _optimizer,
     **dict.fromkeys(("bf16", "fp16", "pure_bf16"), _precision),
+    "quantization_bit": _quantization,
+    **dict.fromkeys(
+        ("quantization_method", "quantization_type", "double_quantization"), _how_quantised
+    ),
     "disable_gradient_checkpointing": _checkpointing,
     "gradient_checkpointing": _checkpointing,
     "logging_steps": _logging_steps,
@@ -429,13 +574,17 @@ _HANDLERS: Mapping[str, Callable[[_Job, str, Any], None]] = {
     "max_samples": _max_samples,
     "packing": _packing,
     "load_best_model_at_end": _best,
+    **MODEL_KEYS,
 }
 
 
 def _fill_defaults(job: _Job) -> None:
     """What the file leaves out, as LLaMA-Factory would fill it."""
     out = job.out
-    for name, value in DEFAULTS.items():
+    for name, value in STAGE_DEFAULTS.get(str(out.get("stage.kind")), {}).items():
+        out.setdefault(name, value)
+    optimizer = OPTIMIZER_DEFAULTS.get(str(out.get("training.optimizer.kind")), {})
+    for name, value in (*DEFAULTS.items(), *optimizer.items()):
         out.setdefault(name, value)
     out.setdefault("name", job.path.stem)
     if out.setdefault("adapter.kind", "lora") == "lora":

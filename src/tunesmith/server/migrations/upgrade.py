@@ -1,4 +1,8 @@
-"""Bring a database to the tables of this version, all of the way or not at all."""
+"""Bring a database to the tables of this version, all of the way or not at all.
+
+`keeping/upgrading.py` is what `serve` calls: it copies the database first, and comes here only
+where there is something to do (revisions.py tells).
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,11 @@ from typing import Final
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from tunesmith.server.database import Database, explained
-from tunesmith.server.errors import DatabaseRefused
+from tunesmith.server.migrations.revisions import SCRIPTS, read_revision, refuse_unknown
 
-_FOLDER: Final = Path(__file__).parent
 _LOCK: Final = 7_305_021_114  # any number, the same in every process
 
 
@@ -30,50 +31,25 @@ def migrate(database_url: str) -> None:
         database.close()
 
 
-def upgrade(database: Database, revision: str = "head") -> None:
-    """The same on a database that is open."""
+def upgrade(database: Database, revision: str = "head", *, scripts: Path = SCRIPTS) -> None:
+    """All of the way or not at all, without a copy first."""
     with explained(), database.engine.execution_options(write=True).begin() as connection:
         _one_at_a_time(connection)
-        _refuse_unknown(connection)
-        command.upgrade(_config(connection), revision)
+        refuse_unknown(read_revision(connection), scripts)
+        command.upgrade(_config(connection, scripts), revision)
 
 
 def downgrade(database: Database, revision: str) -> None:
     """Back to an older revision; data of newer tables is lost."""
     with explained(), database.engine.execution_options(write=True).begin() as connection:
         _one_at_a_time(connection)
-        _refuse_unknown(connection)
-        command.downgrade(_config(connection), revision)
+        refuse_unknown(read_revision(connection), SCRIPTS)
+        command.downgrade(_config(connection, SCRIPTS), revision)
 
 
-def revision_of(database: Database) -> str | None:
-    """The revision of a database; None for an empty one."""
-    with explained(), database.engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
-
-
-def newest_revision() -> str:
-    """The revision of this version of the program."""
-    revision = ScriptDirectory(str(_FOLDER)).get_current_head()
-    assert revision is not None
-    return revision
-
-
-def refuse_other_revision(database: Database) -> None:
-    """For programs that use the tables and do not migrate, such as a worker."""
-    found, needed = revision_of(database), newest_revision()
-    if found != needed:
-        raise DatabaseRefused(
-            f"The database is at revision {found or 'none'}; this version needs {needed}.",
-            hint="Start `tunesmith serve` of this version once: it migrates.",
-            code="wrong_revision",
-            revision=found,
-        )
-
-
-def _config(connection: Connection) -> Config:
+def _config(connection: Connection, scripts: Path) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
 
@@ -82,16 +58,3 @@ def _one_at_a_time(connection: Connection) -> None:
     """Two servers that start together: the second waits, then finds nothing to do."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-
-
-def _refuse_unknown(connection: Connection) -> None:
-    found = MigrationContext.configure(connection).get_current_revision()
-    known = {script.revision for script in ScriptDirectory(str(_FOLDER)).walk_revisions()}
-    if found is not None and found not in known:
-        raise DatabaseRefused(
-            f"The database is at revision {found}, which this version of tunesmith does not know; "
-            "nothing was changed.",
-            hint="It was used by a newer version: start that one, or restore a backup.",
-            code="unknown_revision",
-            revision=found,
-        )

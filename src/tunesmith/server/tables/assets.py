@@ -54,6 +54,7 @@ class Upload(Base):
     received_bytes: Mapped[int] = mapped_column(default=0)
     sha256: Mapped[str | None]  # as promised by the sender
     state: Mapped[str] = mapped_column(default="pending")
+    file_seconds: Mapped[int | None]  # how long its file will be kept
     file_id: Mapped[str | None] = mapped_column(ForeignKey("files.id"))
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
@@ -76,7 +77,14 @@ class Dataset(Base):
     __tablename__ = "datasets"
     __table_args__ = (
         CheckConstraint("role IN ('user', 'general')", name="role"),
-        UniqueConstraint("project_id", "name"),
+        Index(  # a name is free again once its dataset was deleted
+            "uq_datasets_name",
+            "project_id",
+            "name",
+            unique=True,
+            sqlite_where=text("deleted_at IS NULL"),
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -131,21 +139,38 @@ class Model(Base):
             sqlite_where=text("checkpoint_id IS NULL"),
             postgresql_where=text("checkpoint_id IS NULL"),
         ),
+        # A name is one model's in its project; one that everybody may use shares it with none such.
+        Index(
+            "uq_models_name",
+            "project_id",
+            "name",
+            unique=True,
+            sqlite_where=text("deleted_at IS NULL"),
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+        Index(
+            "uq_models_shared_name",
+            "name",
+            unique=True,
+            sqlite_where=text("project_id IS NULL AND deleted_at IS NULL"),
+            postgresql_where=text("project_id IS NULL AND deleted_at IS NULL"),
+        ),
         Index(None, "project_id", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)  # Qwen/Qwen3-0.6B, ft:...
+    name: Mapped[str]  # Qwen/Qwen3-0.6B, ft:...
     project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id"))  # None: everybody's
     user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"), index=True)
     kind: Mapped[str]
-    source: Mapped[str]  # preset, hub, modelscope, folder, job
+    source: Mapped[str]  # hub, modelscope, github, folder, job
     base: Mapped[str]
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("models.id"))
     job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
     checkpoint_id: Mapped[str | None] = mapped_column(ForeignKey("checkpoints.id"), unique=True)
     recipe: Mapped[dict[str, Any] | None]
     task: Mapped[str] = mapped_column(default="text generation")
+    description: Mapped[str] = mapped_column(default="")
     details: Mapped[dict[str, Any]] = mapped_column(default=dict)  # size, context, methods
     bytes: Mapped[int] = mapped_column(default=0)
     manifest_sha256: Mapped[str] = mapped_column(default="")

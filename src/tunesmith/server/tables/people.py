@@ -94,3 +94,12 @@ class AuditEntry(Base):
     request_id: Mapped[str] = mapped_column(default="")
     address: Mapped[str] = mapped_column(default="")
     details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class UsedSignIn(Base):
+    """An answer of the identity provider that has counted: none counts twice, on any server."""
+
+    __tablename__ = "used_sign_ins"
+
+    id: Mapped[str] = mapped_column(primary_key=True)  # SHA-256 of its state
+    expires_at: Mapped[datetime]  # then no cookie fits it any more

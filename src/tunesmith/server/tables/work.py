@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tunesmith.server.tables.base import Base
@@ -58,7 +58,9 @@ class Job(Base):
     priority: Mapped[int] = mapped_column(default=0)
     position: Mapped[float] = mapped_column(default=0.0)
     num_devices: Mapped[int] = mapped_column(default=1)
-    flavour: Mapped[str] = mapped_column(default="")  # empty: any
+    flavour: Mapped[str] = mapped_column(default="")  # of the device; empty: any
+    flavour_name: Mapped[str] = mapped_column(default="")  # as it was chosen, with its price
+    price_cents_per_hour: Mapped[float] = mapped_column(default=0.0)  # as it was ordered
     queued_lease: Mapped[float | None]
 
     # state
@@ -122,6 +124,17 @@ class Attempt(Base):
     outcome: Mapped[str] = mapped_column(default="")  # the status it ended in
     reason: Mapped[str] = mapped_column(default="")
     device_seconds: Mapped[float] = mapped_column(default=0.0)
+    charged_cents: Mapped[int] = mapped_column(default=0)
+
+
+class CreditHold(Base):
+    """Credit of a user that is held for a job which waits or runs; gone once it stopped."""
+
+    __tablename__ = "credit_holds"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    cents: Mapped[int]
 
 
 class Event(Base):
@@ -201,6 +214,8 @@ class Submission(Base):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
     key: Mapped[str | None]
     body_sha256: Mapped[str]
+    # Made by a retry whose original has not come yet: that one is still on its way.
+    is_ahead: Mapped[bool] = mapped_column(default=False, server_default=false())
     created_at: Mapped[datetime]
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+import tunesmith.data
 from tunesmith.data.check.check import Report, check
 from tunesmith.data.check.findings import PLACES_KEPT, Findings, Place
 from tunesmith.data.check.inspect import Wanted
 from tunesmith.data.check.rows import is_in_order
-from tunesmith.data.check.rules import RULES
+from tunesmith.data.check.rules import RULES, rule_of
+from tunesmith.data.check.texts import CODES
 from tunesmith.data.subject import files_subject
 from tunesmith.recipe import Dataset
+
+DATA = Path(tunesmith.data.__file__).parent
 
 
 def _silent(kind: str, done: int, total: int) -> None:
@@ -90,6 +96,46 @@ def test_rows_are_judged_turn_by_turn(tmp_path: Path) -> None:
     assert finding.places[0].field == "messages[2]"
 
 
+def test_calls_of_tools_and_their_results_belong_together(tmp_path: Path) -> None:
+    def call(number: str) -> dict[str, Any]:
+        return {"id": number, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+    def calls(*numbers: str) -> dict[str, Any]:
+        return {"role": "assistant", "content": None, "tool_calls": [call(n) for n in numbers]}
+
+    def result(number: str) -> dict[str, Any]:
+        return {"role": "tool", "content": "42", "tool_call_id": number}
+
+    described = [{"type": "function", "function": {"name": "f"}}]
+    user, yes = ("user", "hello there"), ("assistant", "certainly")
+    rows = [
+        _chat(user, calls("a", "b"), result("b"), result("a"), yes, tools=described),
+        _chat(user, calls("a"), tools=described),
+        _chat(user, calls("a"), result("z"), yes, tools=described),
+        _chat(user, calls("a"), yes, tools=described),
+        _chat(user, calls("a"), result("a"), yes),
+    ]
+    report = _check(_file(tmp_path, rows))
+    assert _lines(report, "tool_call_id_unknown") == [3]
+    assert _lines(report, "tool_result_missing") == [3, 4]
+    assert _lines(report, "tool_not_described") == [5]
+
+
+def test_an_empty_answer_is_an_error_in_every_format(tmp_path: Path) -> None:
+    user, yes, empty = ("user", "hello there"), ("assistant", "certainly"), ("assistant", " ")
+    rows = [
+        _chat(user, yes),
+        _chat(user, empty),
+        _chat(user, yes, user, empty),
+        _chat(user, {"role": "assistant", "content": "", "weight": 0}, user, yes),
+    ]
+    report = _check(_file(tmp_path, rows))
+    assert sorted(_lines(report, "empty_answer")) == [2, 3]
+    assert _lines(report, "empty_turn") == [4]
+    assert report.rows_usable == 3
+    assert report.errors == 2
+
+
 def test_missing_and_unknown_columns_are_named(tmp_path: Path) -> None:
     rows = [_qa(f"question {n}", f"answer {n}", category="x") for n in range(30)]
     rows[25] = _qa("question 25", "answer 25", categroy="x")
@@ -121,6 +167,38 @@ def test_rows_of_the_other_dataset_are_found(tmp_path: Path) -> None:
     assert report.errors == 1
 
 
+def test_rows_that_another_dataset_holds_in_other_words_are_found(tmp_path: Path) -> None:
+    text = " ".join(f"parcel {n * n} left on day {n};" for n in range(60))
+    rows = [
+        _qa("Where is it?", text + "Bye."),
+        _qa("where is IT", "  It is here!"),
+        _qa("Who are you?", "The shop."),
+        _qa("What else?", "Nothing at all."),
+        _qa("Where is it?", text + "Bye."),
+    ]
+    known = [
+        *[_qa(f"filler {n}", f"of number {n}") for n in range(5)],
+        _qa("Who are you?", "Somebody."),
+        _qa("Where is it?", "It is here."),
+        _qa("Where is it now?", text + "See you."),
+    ]
+    path, other = _file(tmp_path, rows), _file(tmp_path, known, "test.jsonl")
+    subject = files_subject([other], Dataset(dataset="test.jsonl"), None)
+    report = _check(path, against=subject)
+    found = {
+        code: [(place.line, place.excerpt) for place in finding.places]
+        for code in ("leakage", "leakage_near", "leakage_question")
+        if (finding := report.findings.get(code)) is not None
+    }
+    assert found == {
+        "leakage": [(2, "= test.jsonl: 7")],
+        "leakage_near": [(1, "= test.jsonl: 8"), (5, "= test.jsonl: 8")],
+        "leakage_question": [(3, "= test.jsonl: 6")],
+    }
+    without = _check(path, Wanted(near=False), against=subject)
+    assert "leakage_near" not in without.findings
+
+
 def test_a_row_far_longer_than_the_others_is_found(tmp_path: Path) -> None:
     rows = [_qa(f"question {n}", f"an answer of usual length, number {n}") for n in range(150)]
     rows[70] = _qa("question 70", "so many words " * 400)
@@ -133,7 +211,24 @@ def test_unbalanced_classes_are_counted(tmp_path: Path) -> None:
     finding = _check(_file(tmp_path, rows)).findings.get("class_imbalance")
     assert finding is not None
     assert finding.count == 3
+    assert [place.line for place in finding.places] == [141, 142, 143]
     assert finding.detail["classes"] == {"refund": 100, "delivery": 40, "invoice": 3}
+
+
+@pytest.mark.parametrize(("rare", "found"), [(20, True), (5, True), (40, False)])
+def test_classes_of_four_to_one_are_out_of_balance(tmp_path: Path, rare: int, found: bool) -> None:
+    answers = ["positive"] * (100 - rare) + ["negative"] * rare
+    rows = [_qa(f"customer's message number {n}", answer) for n, answer in enumerate(answers)]
+    finding = _check(_file(tmp_path, rows)).findings.get("class_imbalance")
+    assert (finding is not None) is found
+    assert finding is None or (finding.count, finding.places[0].line) == (rare, 101 - rare)
+
+
+def test_a_second_kind_of_long_rows_is_no_outlier(tmp_path: Path) -> None:
+    path = tmp_path / "big.txt"
+    lines = [f"Heading number {n} of this book" for n in range(500)]
+    path.write_text("\n".join([*lines, *(f"{n} many words " * 300 for n in range(50))]))
+    assert "length_outlier" not in _check(path).findings
 
 
 def test_a_rare_language_is_found(tmp_path: Path) -> None:
@@ -186,7 +281,7 @@ OPENAI_ROWS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("row", "code"), OPENAI_ROWS)
 def test_openais_checks_have_their_names(tmp_path: Path, row: dict[str, Any], code: str) -> None:
     good = _chat(("system", "s"), ("user", "u"), ("assistant", "a"))
-    report = _check(_file(tmp_path, [*[good] * 20, row]), Wanted(openai=True))
+    report = _check(_file(tmp_path, [*[good] * 20, row]), Wanted(openai="any"))
     assert 21 in _lines(report, code)
 
 
@@ -195,9 +290,19 @@ def test_a_good_openai_file_passes_its_own_rules(tmp_path: Path) -> None:
         _chat(("system", "s"), ("user", f"question {n}"), ("assistant", f"answer {n}"))
         for n in range(10)
     ]
-    report = _check(_file(tmp_path, rows), Wanted(openai=True))
+    report = _check(_file(tmp_path, rows), Wanted(openai="any"))
     assert report.errors == 0
-    assert "invalid_n_examples" in _check(_file(tmp_path, rows[:3]), Wanted(openai=True)).findings
+    assert "invalid_n_examples" in _check(_file(tmp_path, rows[:3]), Wanted(openai="any")).findings
+
+
+def test_chats_without_a_system_message_are_warned_of_and_pass(tmp_path: Path) -> None:
+    rows = [_chat(("user", f"question {n}"), ("assistant", f"answer {n}")) for n in range(10)]
+    report = _check(_file(tmp_path, rows), Wanted(openai="any"))
+    found = report.findings.get("missing_system_message")
+    assert found is not None
+    assert found.count == 10
+    assert rule_of("missing_system_message").severity == "warning"
+    assert report.errors == 0
 
 
 @pytest.mark.parametrize("roles", ["ua", "sua", "uaua", "uatataua", "u", "suau", "uattaua"])
@@ -231,3 +336,92 @@ def test_every_rule_speaks_both_languages() -> None:
     for code, rule in RULES.items():
         assert rule.en
         assert any(char > "\u2e80" for char in rule.zh + rule.mend_zh), code
+
+
+def _codes_in(folder: Path) -> set[str]:
+    """The codes that the sources name where a row is refused or something is found."""
+    named: set[str] = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Name(id="RowUnusable"), args=[ast.Constant(value=str(code))]
+                ):
+                    named.add(code)
+                case ast.Call(
+                    func=ast.Name(id="_checked"), args=[_, ast.Constant(value=str(code))]
+                ):
+                    named.add(code)
+                case _:
+                    pass
+    return named
+
+
+def _texts_in(node: ast.expr) -> set[str]:
+    constants = (each for each in ast.walk(node) if isinstance(each, ast.Constant))
+    return {constant.value for constant in constants if isinstance(constant.value, str)}
+
+
+def _codes_of_checks() -> set[str]:
+    """The codes that checks yield, add, count or return, and those of the readers' problems."""
+    named: set[str] = set()
+    for path in (DATA / "check").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(attr="add" | "count" | "_add" | "add_rows" | "set_detail"),
+                    args=[ast.Constant(value=str(code)), *_],
+                ):
+                    named.add(code)
+                case ast.Yield(value=ast.Tuple(elts=[first, _])):
+                    named |= _texts_in(first)
+                case ast.Assign(targets=[ast.Name(id="code")], value=value):
+                    named |= _texts_in(value)
+                case ast.For(target=ast.Tuple(elts=[ast.Name(id="code"), _]), iter=ast.Tuple()):
+                    for pair in ast.walk(node.iter):
+                        if isinstance(pair, ast.Tuple) and isinstance(pair.elts[0], ast.Constant):
+                            named |= _texts_in(pair.elts[0])
+                case _:
+                    pass
+    for path in [*(DATA / "readers").glob("*.py"), DATA / "encodings.py"]:
+        named |= set(re.findall(r'code="(\w+)"', path.read_text("utf-8")))
+    return named | set(CODES)
+
+
+def test_every_code_that_a_row_or_a_check_can_give_has_a_rule() -> None:
+    unusable, found = _codes_in(DATA), _codes_of_checks()
+    assert {"empty_chosen", "turn_is_no_object", "history_is_no_list", "no_question"} <= unusable
+    assert {"duplicate", "data_type", "empty_turn", "line_too_long", "overlong"} <= found
+    assert "missing_field" in found
+    assert sorted((unusable | found) - RULES.keys()) == []
+
+
+def test_a_line_that_is_no_object_is_named_for_each_profile(tmp_path: Path) -> None:
+    good = _chat(("system", "s"), ("user", "u"), ("assistant", "a"))
+    path = _file(tmp_path, [*[good] * 20, b"[1]", b'"text"'])
+    assert _lines(_check(path, Wanted(openai="any")), "data_type") == [21, 22]
+    assert _lines(_check(path), "no_object") == [21, 22]
+
+
+def test_a_ragged_line_of_csv_is_told_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text("question,answer\nq1,a1\nq2,a2,more\nq3,a3\n")
+    report = _check(path)
+    assert _lines(report, "invalid_csv") == [3]
+    assert report.rows_usable == 2
+
+
+def test_bytes_that_are_not_utf8_are_told_by_place_and_likely_encoding(tmp_path: Path) -> None:
+    rows: list[Any] = [_qa(f"问题{n}是什么？", f"回答{n}。") for n in range(30)]
+    rows[10] = b'{"question": "bad \xff\xfe utf", "answer": "ok"}'
+    rows[20] = '{"question": "中文问题", "answer": "中文回答"}'.encode("gb18030")
+    path = _file(tmp_path, rows)
+    finding = _check(path).findings.get("not_utf8")
+    assert finding is not None
+    assert [place.line for place in finding.places] == [11, 21]
+    assert "at byte 19" in finding.places[0].excerpt
+    assert "at byte 15; it looks like GB18030" in finding.places[1].excerpt
+    subject = files_subject([path], Dataset(dataset=path.name), "auto")
+    report = check(subject, Wanted(), processes=1, on_progress=_silent)
+    assert _lines(report, "mixed_encodings") == [11, 21]
+    assert "auto" not in rule_of("mixed_encodings").mend_en

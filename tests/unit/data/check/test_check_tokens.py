@@ -102,23 +102,103 @@ def test_a_second_measurement_reads_the_first(tmp_path: Path, renderer: Renderer
     assert again.lengths.tolist() == first.lengths.tolist()
 
 
-def _lengths(lengths: list[int], labels: list[int]) -> Lengths:
+def _lengths(
+    lengths: list[int], labels: list[int], *, documents: bool = False, context: int | None = None
+) -> Lengths:
     """Rows whose labels stand at their ends."""
-    cuts = (256, 512, 1024, 2048)
+    cuts = tuple(sorted({256, 512, 1024, 2048, context or 256}))
     whole, learned = np.array(lengths, np.int32), np.array(labels, np.int32)
     prompt = whole - learned
     kept = np.stack([np.clip(cut - prompt, 0, learned) for cut in cuts], axis=1).astype(np.int32)
-    tally = {"rows_read": len(lengths), "rows_kept": len(lengths), "dropped": {}}
+    tally = {
+        "source": "d.jsonl",
+        "rows_read": len(lengths),
+        "rows_kept": len(lengths),
+        "training_rows": len(lengths),
+        "dropped": {},
+    }
     zeros = np.zeros(len(lengths), np.int64)
     return Lengths(
-        zeros, zeros.astype(np.uint16), whole, learned, np.ones_like(whole), kept, cuts, [tally]
+        np.arange(1, len(lengths) + 1),
+        zeros.astype(np.uint16),
+        whole,
+        learned,
+        np.ones_like(whole),
+        kept,
+        cuts,
+        [tally],
+        documents=np.full(len(lengths), documents),
+        context=context,
     )
 
 
 def test_the_recommended_length_keeps_99_of_100_rows_whole() -> None:
-    assert recommend(_lengths([300] * 99 + [900], [100] * 100))[0] == 512
-    assert recommend(_lengths([300] * 98 + [900] * 2, [100] * 100))[0] == 1024
-    assert recommend(_lengths([300] * 99 + [2000], [1] * 99 + [1900]))[0] == 2048
+    assert recommend(_lengths([300] * 99 + [900], [100] * 100))["max_length"] == 512
+    assert recommend(_lengths([300] * 98 + [900] * 2, [100] * 100))["max_length"] == 1024
+    told = recommend(_lengths([300] * 99 + [2000], [1] * 99 + [1900]))
+    assert told["max_length"] == 2048
+
+
+def test_a_recommendation_says_its_rule_and_which_row_forces_it() -> None:
+    told = recommend(_lengths([300] * 199 + [2000], [10] * 199 + [1900]))
+    assert told["max_length"] == 2048
+    assert "99 of 100 rows whole and 99% of the answers" in told["why"]
+    assert "1,024 would keep 99.5% of the rows whole and " in told["why"]
+    assert "d.jsonl: 200 alone loses" in told["why"]
+    assert told["rejected"]["max_length"] == 1024
+    assert [row["line"] for row in told["forced_by"]] == [200]
+
+
+def test_no_length_is_recommended_that_the_model_does_not_take() -> None:
+    told = recommend(_lengths([300] * 98 + [2000] * 2, [100] * 100, context=1024))
+    assert told["max_length"] == 1024
+    assert "all that the model takes" in told["why"]
+    assert recommend(_lengths([700] * 100, [100] * 100, context=600))["max_length"] == 600
+    facts = statistics(_lengths([2000] * 3, [100] * 3, context=1024), Plan())
+    assert max(entry["max_length"] for entry in facts["max_lengths"]) == 1024
+
+
+def test_documents_are_counted_in_windows_and_lose_nothing() -> None:
+    lengths = _lengths([1100, 300, 1025], [1099, 299, 1024], documents=True)
+    facts = statistics(lengths, Plan(), 512)
+    at_512 = facts["max_lengths"][0]
+    assert (at_512["tokens_lost"], at_512["windows"]) == (0, 3 + 1 + 2)
+    # The first token of each window but the first is not learned, and a lone one not read.
+    assert facts["epoch"] == {"rows": 6, "tokens": 2424, "label_tokens": 1097 + 299 + 1022}
+    assert facts["packing"]["tokens"] == 2424
+    assert facts["token_num"]["steps"] == 1
+    assert "windows" in facts["recommended"]["why"]
+
+
+def test_an_epoch_leaves_out_what_training_leaves_out() -> None:
+    facts = statistics(_lengths([300, 900], [100, 100]), Plan(batch_size=1), 512)
+    assert facts["epoch"] == {"rows": 1, "tokens": 300, "label_tokens": 100}
+    assert facts["token_num"]["steps"] == 1
+    assert facts["packing"]["tokens"] == 300
+
+
+def test_parts_of_a_conversation_count_as_one_row(
+    tmp_path: Path, tokenizer_of: Callable[[str], TextTokenizer]
+) -> None:
+    renderer = Renderer(tokenizer_of("qwen3"))
+    turns = [("user", "q " * 10), ("assistant", "<think>\nwhy\n</think>\n\nno")] * 3
+    chat = {"messages": [{"role": role, "content": text} for role, text in turns]}
+    files, report = _files(tmp_path, [chat, _qa("q", "a")]), Report("d")
+    lengths = measure(files, renderer, cache_dir=tmp_path, on_progress=_silent)
+    parts = lengths.lengths[lengths.lines == 1]
+    assert len(parts) > 1
+    check_tokens(
+        files, renderer, int(parts.max()) - 1, report, cache_dir=tmp_path, on_progress=_silent
+    )
+    cut = report.findings.get("overlong")
+    assert cut is not None
+    assert (cut.count, [place.line for place in cut.places]) == (1, [1])
+    assert "no_trainable_tokens_after_truncation" not in report.findings
+    few = Report("d")
+    check_tokens(files, renderer, 20, few, cache_dir=tmp_path, on_progress=_silent)
+    nothing = few.findings.get("no_trainable_tokens_after_truncation")
+    assert nothing is not None
+    assert nothing.count == 1
 
 
 def test_statistics_count_what_each_length_loses() -> None:
@@ -131,6 +211,7 @@ def test_statistics_count_what_each_length_loses() -> None:
         "tokens_lost": 188,
         "label_tokens_lost": 188,
         "rows_without_labels": 0,
+        "windows": 0,
     }
     assert facts["epoch"] == {"rows": 2, "tokens": 812, "label_tokens": 312}
     assert facts["token_num"]["token_num"] == 2 * 2 * 512
@@ -141,9 +222,10 @@ def test_statistics_count_what_each_length_loses() -> None:
     }
 
 
-def test_a_summary_holds_values_that_occur() -> None:
+def test_a_summary_has_percentiles_as_numpy_has_them() -> None:
     told = summary(np.arange(1, 101, dtype=np.int32))
-    assert (told["mean"], told["median"], told["p5"], told["p95"]) == (50.5, 51, 6, 96)
+    assert (told["mean"], told["median"], told["p5"], told["p95"]) == (50.5, 50.5, 6.0, 95.0)
+    assert told["p99"] == round(float(np.percentile(np.arange(1, 101), 99)), 1)
     assert (told["max"], told["total"]) == (100, 5050)
     assert summary(np.zeros(0, np.int32))["total"] == 0
 
@@ -153,3 +235,11 @@ def test_a_histogram_counts_every_row_once() -> None:
     told = histogram(values)
     assert sum(told["counts"]) + told["beyond"] == len(values)
     assert told["beyond"] >= 1
+
+
+def test_a_pair_is_one_training_row_of_two_answers(tmp_path: Path, renderer: Renderer) -> None:
+    pair = {"question": "Which?", "chosen": "this one", "rejected": "that one over there"}
+    files = _files(tmp_path, [pair, pair | {"question": "And now?"}])
+    lengths = measure(files, renderer, cache_dir=tmp_path, on_progress=_silent)
+    facts = statistics(lengths, Plan())
+    assert (len(lengths), facts["rows_kept"], facts["training_rows"]) == (4, 2, 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tunesmith.data.check.markup import find_markup
@@ -64,12 +64,19 @@ PLACEHOLDERS = [
     "作为一个人工智能，我没有感情。",
     "作为一个人工智能助手，我无法回答",
     "作为AI，我不能",
+    "我是ChatGPT，由OpenAI训练。",
+    "我是由OpenAI开发的语言模型",
+    "I am ChatGPT, how can I help?",
+    "I'm a large language model trained by OpenAI.",
     "作为一个大型语言模型，我",
     "答案待补充",
     "（此处填写内容）",
     "此致 [您的姓名]",
     "nan",
     " NULL ",
+    "N/A",
+    "略",
+    "（略）",
     "#REF!",
 ]
 NO_PLACEHOLDERS = [
@@ -81,6 +88,9 @@ NO_PLACEHOLDERS = [
     "The Super Bowl XXX was played in 1996.",
     "Artificial intelligence is used as an AI researcher would use it.",
     "She works as an AI engineer at a bank.",
+    "ChatGPT is a model made by OpenAI; I am sure about that.",
+    "我是老师，常用ChatGPT备课。",
+    "以下内容略有不同。",
     "作为人工智能的一个分支，机器学习发展很快。",
     "作为人工智能领域的专家，他很有名。",
     "他的能量有待补充。",
@@ -114,6 +124,9 @@ GARBLED = {
     "ÃƒÂ©tÃƒÂ©": "été",
     "ÐŸÑ€Ð¸Ð²ÐµÑ‚": "Привет",
     "浣犲ソ锛屼笘鐣岋紒": "你好，世界！",
+    "缂栫爜娴嬭瘯": "编码测试",
+    "ÖÐ¹úÈËÃñ": "中国人民",
+    "He said ÖÐÎÄ±àÂë²âÊÔ to me.": "He said 中文编码测试 to me.",
 }
 
 
@@ -124,7 +137,16 @@ def test_garbled_text_is_found_and_its_meaning_recovered(text: str, meant: str) 
 
 
 @pytest.mark.parametrize(
-    "text", ["锟斤拷锟斤拷", "烫烫烫烫", "lost \ufffd here", "donâ€™t \ufffd", "é”™ and \ufffd"]
+    "text",
+    [
+        "锟斤拷锟斤拷",
+        "涓枃缂栫爜娴嬭瘯",
+        "ä¸\u00adæ–‡ä¹±ç",
+        "烫烫烫烫",
+        "lost \ufffd here",
+        "donâ€™t \ufffd",
+        "é”™ and \ufffd",
+    ],
 )
 def test_text_that_lost_characters_is_found_and_not_mended(text: str) -> None:
     assert "mojibake" in _in_answer(text)
@@ -140,6 +162,9 @@ def test_text_that_lost_characters_is_found_and_not_mended(text: str) -> None:
         "São João comeu a MAÇÃ” e a IRMÃ… VÃO.",
         "Ångström, Łódź, Žižek, Đà Nẵng, İstanbul, naïve, 25 °C, £5, ½ × ¾",
         "锟这个字很少见，烫手。",
+        "ÄÖÜß ÄÖÜÄÖÜ ÀÉÈÙ ÇÑÕÃ ¡¡¡¡ ¿¿¿¿ «»«» ½¼¾",
+        "涓涓细流，缂丝工艺，娴熟的浙江婀娜，泾渭分明，渑池之会。",
+        "汉字：浜濮淞涪涿淇淅淄渎涞洙浠浈",
         "你好，世界！「引号」、（括号）",
         "Привет, как дела?",
     ],
@@ -154,6 +179,7 @@ ACCENTED = st.characters(min_codepoint=0xC0, max_codepoint=0x17F, exclude_charac
 
 
 @given(st.text(ACCENTED, min_size=2, max_size=20))
+@example("\u0130\u00c0\u00c1")  # its bytes are Chinese in GB 2312, too
 def test_a_mended_text_is_what_somebody_garbled(text: str) -> None:
     assume(find_mojibake(text) is None)
     try:
@@ -173,6 +199,9 @@ def test_a_mended_text_is_what_somebody_garbled(text: str) -> None:
         ("c1\x93 control", "c1 control"),
         ("a\u200db", "ab"),
         ("left\u200eright", "leftright"),
+        ("and\x0bvt", "and\nvt"),
+        ("\x08eta + \x07lpha \x0bec{x}", r"\beta + \alpha \vec{x}"),
+        ("one\x0ctwo\x0c", "one\ntwo"),
         ("\x08egin{x} \x0crac{1}{2}\x0c", r"\begin{x} \frac{1}{2}"),
     ],
 )
@@ -187,6 +216,7 @@ def test_unseen_characters_are_found_and_removed(text: str, clean: str) -> None:
         "tabs\tand\r\nlines",
         "family 👨\u200d👩\u200d👧 and ❤\ufe0f\u200d🔥",
         "می\u200cخواهم",
+        "สวัสดี\u200bครับ ภาษา\u200b ABC",
         "क्\u200dष",
         "שלום \u200fעולם\u200e",
     ],
@@ -208,11 +238,13 @@ def test_control_characters_of_garbled_text_stay_until_it_is_mended() -> None:
         ("one<br/>two<br>three", "one\ntwo\nthree"),
         ("fish&nbsp;&amp;&nbsp;chips", "fish & chips"),
         ("it&#39;s &quot;fine&quot;", 'it\'s "fine"'),
-        ("a &amp;lt; b", "a &lt; b"),
+        ("a &amp;lt; b", "a < b"),
+        ("a &lt;b&gt; &amp;nbsp; entity", "a <b>   entity"),
         ("<p>first</p>", None),
         ('see <a href="https://a.cn">this</a>', None),
         ("this is <b>bold", None),
         ("text</div>", None),
+        ("<div><p>unclosed html <b>bold</div>", None),
     ],
 )
 def test_leftover_markup_is_found_and_mended_where_its_meaning_is_plain(
@@ -220,6 +252,12 @@ def test_leftover_markup_is_found_and_mended_where_its_meaning_is_plain(
 ) -> None:
     assert "broken_html" in _in_answer(text)
     assert mended("broken_html", text) == clean
+
+
+@given(st.lists(st.sampled_from(["&amp;", "&lt;", "lt;", "nbsp;", "&", "br", "<br>", ">", " a"])))
+def test_mending_markup_once_more_changes_nothing(pieces: list[str]) -> None:
+    once = mended("broken_html", "".join(pieces))
+    assert once is None or mended("broken_html", once) is None
 
 
 @pytest.mark.parametrize(
@@ -236,6 +274,7 @@ def test_leftover_markup_is_found_and_mended_where_its_meaning_is_plain(
         "a <b>bold</b> word and H<sub>2</sub>O",
         "<think>hm</think> I love this <3",
         "写一个网页：<div>你好</div>",
+        "HTML:\n<div><p>one<p>two <b>bold</b></div>\n<p>Use <br> to break</p>",
     ],
 )
 def test_code_and_markup_on_purpose_are_left_alone(text: str) -> None:
@@ -322,6 +361,28 @@ def test_text_without_turns_is_checked_as_a_whole() -> None:
         "meaningless": [False, True, False],
         "personal_email": [False, False, True],
     }
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ("My passport number is X1234567.", "personal_id_number"),
+        ("香港身份证 A123456(3)", "personal_id_number"),
+        ("pay to DE89370400440532013000", "personal_id_number"),
+        ("身份证号11010519491231002X，", "personal_id_number"),
+        ("SSN 536-22-8726.", "personal_id_number"),
+        ("NHS 943 476 5919", "personal_id_number"),
+        ("amex 3782 822463 10005", "personal_bank_card"),
+        ("卡号6222021234567890128", "personal_bank_card"),
+        ("手机 １３８１２３４５６７８", "personal_phone"),
+        (
+            "身份证１１０１０５１９４９１２３１００２Ｘ，卡４１１１１１１１１１１１１１１１",
+            "personal_bank_card",
+        ),
+    ],
+)
+def test_numbers_pass_the_quick_look_at_whole_columns(answer: str, code: str) -> None:
+    assert code in _in_answer(answer)
 
 
 def test_findings_stand_at_their_rows_and_others_are_left_out() -> None:

@@ -19,6 +19,7 @@ TABLES = (
     "tokens",
     "memberships",
     "audit",
+    "used_sign_ins",
     "files",
     "uploads",
     "upload_parts",
@@ -38,6 +39,8 @@ TABLES = (
     "model_datasets",
     "subscriptions",
     "notices",
+    "deliveries",
+    "tasks",
 )
 
 
@@ -52,6 +55,7 @@ def upgrade() -> None:
     _checkpoints()
     _models()
     _notices()
+    _tasks()
 
 
 def downgrade() -> None:
@@ -151,6 +155,12 @@ def _people() -> None:
     op.create_index("ix_audit_project_id", "audit", ["project_id"], unique=False)
     op.create_index("ix_audit_target", "audit", ["target"], unique=False)
     op.create_index("ix_audit_user_id", "audit", ["user_id"], unique=False)
+    op.create_table(
+        "used_sign_ins",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("expires_at", UTC_TIME, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_used_sign_ins"),
+    )
 
 
 def _assets() -> None:
@@ -190,6 +200,7 @@ def _assets() -> None:
         sa.Column("received_bytes", sa.BigInteger(), nullable=False),
         sa.Column("sha256", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("file_seconds", sa.BigInteger(), nullable=True),
         sa.Column("file_id", sa.Text(), nullable=True),
         sa.Column("created_at", UTC_TIME, nullable=False),
         sa.Column("expires_at", UTC_TIME, nullable=False),
@@ -236,7 +247,14 @@ def _assets() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_datasets_user_id"),
         sa.PrimaryKeyConstraint("id", name="pk_datasets"),
         sa.UniqueConstraint("folder", name="uq_datasets_folder"),
-        sa.UniqueConstraint("project_id", "name", name="uq_datasets_project_id_name"),
+    )
+    op.create_index(
+        "uq_datasets_name",
+        "datasets",
+        ["project_id", "name"],
+        unique=True,
+        sqlite_where=sa.text("deleted_at IS NULL"),
+        postgresql_where=sa.text("deleted_at IS NULL"),
     )
     op.create_table(
         "dataset_versions",
@@ -298,6 +316,8 @@ def _jobs() -> None:
         sa.Column("position", sa.Double(), nullable=False),
         sa.Column("num_devices", sa.BigInteger(), nullable=False),
         sa.Column("flavour", sa.Text(), nullable=False),
+        sa.Column("flavour_name", sa.Text(), nullable=False),
+        sa.Column("price_cents_per_hour", sa.Double(), nullable=False),
         sa.Column("queued_lease", sa.Double(), nullable=True),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
@@ -418,6 +438,7 @@ def _history() -> None:
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("device_seconds", sa.Double(), nullable=False),
+        sa.Column("charged_cents", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["job_id"], ["jobs.id"], name="fk_attempts_job_id", ondelete="CASCADE"
         ),
@@ -523,6 +544,7 @@ def _models() -> None:
         sa.Column("checkpoint_id", sa.Text(), nullable=True),
         sa.Column("recipe", JSON, nullable=True),
         sa.Column("task", sa.Text(), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
         sa.Column("details", JSON, nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("manifest_sha256", sa.Text(), nullable=False),
@@ -538,7 +560,22 @@ def _models() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_models_user_id"),
         sa.PrimaryKeyConstraint("id", name="pk_models"),
         sa.UniqueConstraint("checkpoint_id", name="uq_models_checkpoint_id"),
-        sa.UniqueConstraint("name", name="uq_models_name"),
+    )
+    op.create_index(
+        "uq_models_name",
+        "models",
+        ["project_id", "name"],
+        unique=True,
+        sqlite_where=sa.text("deleted_at IS NULL"),
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    )
+    op.create_index(
+        "uq_models_shared_name",
+        "models",
+        ["name"],
+        unique=True,
+        sqlite_where=sa.text("project_id IS NULL AND deleted_at IS NULL"),
+        postgresql_where=sa.text("project_id IS NULL AND deleted_at IS NULL"),
     )
     op.create_index("ix_models_project_id_id", "models", ["project_id", "id"], unique=False)
     op.create_index("ix_models_user_id", "models", ["user_id"], unique=False)
@@ -584,9 +621,13 @@ def _notices() -> None:
         sa.Column("channel", sa.Text(), nullable=False),
         sa.Column("address", sa.Text(), nullable=False),
         sa.Column("secret", sa.Text(), nullable=True),
+        sa.Column("old_secret", sa.Text(), nullable=True),
+        sa.Column("old_secret_until", UTC_TIME, nullable=True),
         sa.Column("language", sa.Text(), nullable=False),
         sa.Column("created_at", UTC_TIME, nullable=False),
+        sa.Column("failing_since", UTC_TIME, nullable=True),
         sa.Column("disabled_at", UTC_TIME, nullable=True),
+        sa.Column("disabled_reason", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["job_id"], ["jobs.id"], name="fk_subscriptions_job_id", ondelete="CASCADE"
         ),
@@ -611,7 +652,7 @@ def _notices() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("num_tries", sa.BigInteger(), nullable=False),
         sa.Column("next_try_at", UTC_TIME, nullable=False),
-        sa.Column("last_error", sa.Text(), nullable=False),
+        sa.Column("lease_until", sa.Double(), nullable=True),
         sa.Column("created_at", UTC_TIME, nullable=False),
         sa.Column("sent_at", UTC_TIME, nullable=True),
         sa.CheckConstraint("state IN ('pending', 'sent', 'failed')", name=op.f("ck_notices_state")),
@@ -629,4 +670,56 @@ def _notices() -> None:
     op.create_index(
         "ix_notices_state_next_try_at", "notices", ["state", "next_try_at"], unique=False
     )
-    op.create_index("ix_notices_subscription_id", "notices", ["subscription_id"], unique=False)
+    op.create_index(
+        "ix_notices_subscription_id_id", "notices", ["subscription_id", "id"], unique=False
+    )
+    op.create_table(
+        "deliveries",
+        sa.Column("notice_id", sa.Text(), nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("time", UTC_TIME, nullable=False),
+        sa.Column("seconds", sa.Double(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("status_code", sa.BigInteger(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "outcome IN ('sent', 'retry', 'failed', 'disabled')", name=op.f("ck_deliveries_outcome")
+        ),
+        sa.ForeignKeyConstraint(
+            ["notice_id"], ["notices.id"], name="fk_deliveries_notice_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("notice_id", "number", name="pk_deliveries"),
+    )
+
+
+def _tasks() -> None:
+    op.create_table(
+        "tasks",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("project_id", sa.Text(), nullable=True),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("params", JSON, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("progress", JSON, nullable=False),
+        sa.Column("result", JSON, nullable=True),
+        sa.Column("error", JSON, nullable=True),
+        sa.Column("cancel_asked", sa.Boolean(), nullable=False),
+        sa.Column("tries", sa.BigInteger(), nullable=False),
+        sa.Column("lease_until", sa.Double(), nullable=True),
+        sa.Column("created_at", UTC_TIME, nullable=False),
+        sa.Column("started_at", UTC_TIME, nullable=True),
+        sa.Column("finished_at", UTC_TIME, nullable=True),
+        sa.CheckConstraint(
+            "state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')",
+            name=op.f("ck_tasks_state"),
+        ),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name="fk_tasks_project_id"),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_tasks_user_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_tasks"),
+    )
+    op.create_index("ix_tasks_project_id_id", "tasks", ["project_id", "id"], unique=False)
+    op.create_index("ix_tasks_state_id", "tasks", ["state", "id"], unique=False)
+    op.create_index("ix_tasks_target", "tasks", ["target"], unique=False)
+    op.create_index("ix_tasks_user_id", "tasks", ["user_id"], unique=False)

@@ -1,0 +1,28 @@
+/** Recipes of several jobs side by side: which fields differ. */
+
+export interface Difference {
+  path: string;
+  values: (string | undefined)[];
+}
+
+/** {"training": {"epochs": 2}} -> {"training.epochs": "2"}; lists are one value. */
+export function flat(value: unknown, path = ""): Record<string, string> {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return { [path]: shown(value) };
+  return Object.assign(
+    {},
+    ...Object.entries(value).map(([name, each]) => flat(each, path ? `${path}.${name}` : name)),
+  ) as Record<string, string>;
+}
+
+function shown(value: unknown): string {
+  return typeof value === "string" ? value : JSON.stringify(value ?? null);
+}
+
+/** The fields that are not the same everywhere, in the order of the first recipe that has them. */
+export function differences(recipes: readonly unknown[]): Difference[] {
+  const all = recipes.map((each) => flat(each ?? {}));
+  const paths = [...new Set(all.flatMap((each) => Object.keys(each)))];
+  return paths
+    .map((path) => ({ path, values: all.map((each) => each[path]) }))
+    .filter(({ values }) => values.some((value) => value !== values[0]));
+}

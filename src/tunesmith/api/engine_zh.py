@@ -1,0 +1,157 @@
+"""Chinese texts of what ends a job, by the code of the engine: message and hint.
+
+`{name}` is a detail of the error, which a job keeps beside the English text.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+ENGINE: Final[dict[str, tuple[str, str]]] = {
+    "out_of_memory.start": (
+        "第一步之前显存或内存不足。",
+        "请选择较小的模型或使用适配器，或减小 training.micro_batch_tokens、data.max_length。",
+    ),
+    "out_of_memory": (
+        "第 {step} 步显存或内存不足。",
+        "请减小 data.max_length 或 training.micro_batch_tokens，开启 "
+        "training.activation_checkpointing，或改用 adapter.kind: lora 或较小的模型。",
+    ),
+    "loss_not_finite": (
+        "第 {step} 步的损失或梯度不再是有限的数值。该步的数据：{places}。",
+        "请降低 training.learning_rate（可先取十分之一）或 training.max_grad_norm，增大 "
+        "training.schedule.warmup_ratio，并检查这些数据。",
+    ),
+    "too_few_rows": (
+        "训练数据只有 {rows} 条，至少需要 {least} 条。",
+        "请增加数据；如需用更少的数据训练，请设置 data.allow_small: true。",
+    ),
+    "no_trainable_rows": (
+        "{rows} 条训练数据中没有任何可训练的 token。",
+        "数据检查会列出每条数据被舍弃的原因。",
+    ),
+    "no_rows": ("{name} 中没有可读取的数据。", "数据检查会列出有问题的行。"),
+    "one_class_only": (
+        "用于训练的 {rows} 条回答都标为同一类；kto 学习的是好与差的区别。",
+        "请补充另一类回答；只有好的回答时请使用 stage.kind: sft。",
+    ),
+    "overlong_rows": (
+        "有 {rows} 条数据超过 {limit} 个 token，而 data.overlong 为 error。",
+        "请增大 data.max_length，或将 data.overlong 设为 truncate 或 drop。",
+    ),
+    "row_beyond_exact_context": (
+        "最长的一条数据有 {longest} 个 token。超过该模型原有的上下文 {limit} 后，"
+        "结果会随微批次的大小而变。",
+        "请将 data.max_length 设为不超过 {limit}。",
+    ),
+    "data_changed": (
+        "训练开始后数据已被修改，未做任何更改；继续训练会混用两份数据。",
+        "请恢复原来的文件，或重新开始训练。",
+    ),
+    "device_missing": (
+        "所要求的设备 {device} 在工作节点上不可用。",
+        "请选择其他算力规格，或由管理员运行 `tunesmith doctor`。",
+    ),
+    "unknown_target_module": (
+        "adapter.targets：模型没有名为 {unknown} 的层。",
+        "现有：{existing}。all-linear 表示除输出层外的全部线性层。",
+    ),
+    "unknown_module": (
+        "{field}：模型没有名为 {unknown} 的模块。",
+        "现有：{existing}。",
+    ),
+    "too_many_layers": (
+        "adapter.layers 为 {layers}，而模型只有 {existing} 层。",
+        "请减小层数，或训练全部权重（adapter.kind: full）。",
+    ),
+    "blocks_do_not_divide": (
+        "adapter.blocks 为 {blocks}，不能整除模型的 {existing} 层。",
+        "可选：{fitting}。",
+    ),
+    "cannot_expand": (
+        "该模型的层结构不支持插入新层（需要 o_proj 和 down_proj）。",
+        "请改用 adapter.kind: freeze 或 lora。",
+    ),
+    "quantisation_missing": (
+        "model.quantization 需要 {library}，而工作节点的 Python 中未安装。",
+        "请在该节点上运行 pip install 'tunesmith[quantization]'，或填写 model.quantization: none。",
+    ),
+    "nothing_to_quantise": (
+        "{field}：模型在输出层和 adapter.modules_to_save 之外没有可量化的线性层。",
+        "请填写 model.quantization: none。",
+    ),
+    "quantised_not_on_mps": (
+        "设备 mps 不支持在量化权重上训练。",
+        "请填写 training.device: cpu，或 model.quantization: none。",
+    ),
+    "layer_not_turned": (
+        "adapter.kind 为 oft，但 PEFT 的 OFT 不支持 {module} 这类层。",
+        "请填写 adapter.kind: lora。",
+    ),
+    "uneven_blocks": (
+        "adapter.block_size 为 {block_size}，不能整除所选各层的输入维数。",
+        "最接近的可用值是 {nearest}。",
+    ),
+    "no_even_blocks": (
+        "adapter.block_size 为 {block_size}，不能整除所选各层的输入维数。",
+        "请减少 adapter.targets 中的层，或使用 adapter.kind: lora。",
+    ),
+    "vectors_not_merged": (
+        "该适配器只包含文本之前的向量（Prompt Tuning 或 P-Tuning），不能合并到模型的权重中。",
+        "请用 `tunesmith chat` 提问，或用 peft 与基座一起加载；需要合并或提供服务时，请用 "
+        "adapter.kind: lora 训练。",
+    ),
+    "tied_module_to_save": (
+        "adapter.modules_to_save：{module} 与模型另一端共用权重，不能单独训练。",
+        "请去掉 {module}，或用 adapter.kind: freeze 和 adapter.extra_modules 训练它。",
+    ),
+    "tokens_with_head_bias": (
+        "model.new_tokens：该模型的输出层带有偏置，与适配器一起训练 token 时 PEFT 会将其遗漏。",
+        "请训练全部参数（adapter.kind: full）。",
+    ),
+    "continued_tokens": (
+        "该适配器带有自己训练的 token，不能在其上继续训练。",
+        "请将那次训练的完整模型填入 model.base，并删去 adapter.continue_from。",
+    ),
+    "rope_scaled_already": (
+        "model.rope_scaling：该模型的位置编码已扩展过（{kind}）。",
+        "请填写 model.rope_scaling: none。",
+    ),
+    "rope_not_offered": (
+        "model.rope_scaling：{family} 系列的模型没有可以这样扩展的旋转位置编码。",
+        "请填写 model.rope_scaling: none，并选择上下文更长的模型。",
+    ),
+    "tied_target_module": (
+        "adapter.targets：{module} 与词嵌入共用权重，其上的适配器无法合并。",
+        "请去掉 {module}，或训练全部权重（adapter.kind: full）。",
+    ),
+    "model_weights_incomplete": (
+        "模型缺少 {count} 个权重，或其形状不符。",
+        "config.json 与权重不是一套；请重新导入该模型。",
+    ),
+    "tokenizer_missing": (
+        "模型没有分词器文件。",
+        "请连同 tokenizer.json 和 tokenizer_config.json 重新导入模型。",
+    ),
+    "reference_needs_new_adapter": (
+        "stage.reference 为 adapter_off，而训练前的模型已带有适配器或训练全部权重。",
+        "请填写 stage.reference: cached 或 auto。",
+    ),
+    "rewards_failed": (
+        "第 {step} 步：最近 {answers} 条回答中有 {skipped} 条没有奖励，最多允许 20 %。最后一次："
+        "{why}",
+        "请修正 stage.rewards 中的该来源：每条回答都须及时得到有限的数值。",
+    ),
+    "not_a_reward_model": (
+        "{name} 不是奖励模型，不能给文本打分。",
+        "请用 stage.kind: rm 训练一个，或填写单标签的序列分类模型。",
+    ),
+    "temperature_with_cap": (
+        "stage.temperature 不为 1，而该模型对分数做截断，无法计算其他温度下的概率。",
+        "请填写 stage.temperature: 1。",
+    ),
+    "internal_error": (
+        "引擎发生了意外错误：{message}",
+        "任务的日志中有完整记录。",
+    ),
+}

@@ -1,0 +1,7 @@
+"""What the files in the folder of an evaluation are called; readers need nothing else of it."""
+
+PREDICTIONS = "predictions.jsonl"
+ASKED = "asked.json"
+SCORES = "scores.json"
+REPORT = "report.html"
+MANIFEST = "manifest.json"

@@ -1,0 +1,115 @@
+"""What people want to know about a model, read from its files: size, context, type, template."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from tunesmith.models.files import ModelFiles, read_header, read_json
+from tunesmith.models.vocabulary import table_rows
+
+_CONTEXT = ("max_position_embeddings", "n_positions", "seq_length", "max_seq_len")
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One checked folder. What a folder does not say is None."""
+
+    kind: str  # model, adapter
+    family: str
+    architecture: str
+    parameters: int
+    weight_bytes: int
+    tensors: int
+    dtype: str
+    context: int | None = None
+    vocabulary: int | None = None
+    tokenizer: str | None = None  # the file that has it
+    chat_template: bool = False
+    quantised: str | None = None
+    base: str | None = None  # of an adapter
+    rank: int | None = None  # of an adapter
+
+    @property
+    def is_causal(self) -> bool:
+        return self.kind == "adapter" or self.architecture.endswith(("ForCausalLM", "LMHeadModel"))
+
+    def document(self) -> dict[str, Any]:
+        """Everything that is known, for the registry."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def read_facts(files: ModelFiles) -> Facts:
+    """The facts of a folder that `check_model_files` has passed."""
+    name = "config.json" if files.kind == "model" else "adapter_config.json"
+    config: dict[str, Any] = read_json(files.directory / name)
+    parameters, dtype = _tensors(files.weights)
+    common: dict[str, Any] = {
+        "kind": files.kind,
+        "parameters": parameters,
+        "weight_bytes": files.weight_bytes,
+        "tensors": files.num_tensors,
+        "dtype": dtype,
+        "tokenizer": _tokenizer(files.directory),
+        "chat_template": _has_template(files.directory),
+    }
+    if files.kind == "adapter":
+        return Facts(
+            family=str(config.get("peft_type") or "").lower(),
+            architecture="",
+            base=str(config.get("base_model_name_or_path") or "") or None,
+            rank=_whole(config.get("r")),
+            **common,
+        )
+    text = _section(config, "text_config") or config
+    architectures = config.get("architectures")
+    return Facts(
+        family=str(text.get("model_type") or config.get("model_type") or ""),
+        architecture=str(architectures[0])
+        if isinstance(architectures, list) and architectures
+        else "",
+        context=next((size for key in _CONTEXT if (size := _whole(text.get(key)))), None),
+        vocabulary=table_rows(files.directory, files.weights),
+        quantised=_quantised(config),
+        **common,
+    )
+
+
+def _tensors(weights: tuple[Path, ...]) -> tuple[int, str]:
+    """Number of values, and the type of most of them."""
+    types: Counter[str] = Counter()
+    for path in weights:
+        for entry in read_header(path).values():
+            types[entry["dtype"]] += math.prod(entry["shape"])
+    most = types.most_common(1)
+    return sum(types.values()), most[0][0] if most else ""
+
+
+def _section(config: dict[str, Any], name: str) -> dict[str, Any]:
+    found = config.get(name)
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
+def _whole(value: Any) -> int | None:
+    return value if type(value) is int and value > 0 else None
+
+
+def _quantised(config: dict[str, Any]) -> str | None:
+    found = _section(config, "quantization_config")
+    return str(found.get("quant_method") or "unknown") if found else None
+
+
+def _tokenizer(directory: Path) -> str | None:
+    return next((name for name in _TOKENIZERS if (directory / name).is_file()), None)
+
+
+def _has_template(directory: Path) -> bool:
+    settings = directory / "tokenizer_config.json"
+    if (directory / "chat_template.jinja").is_file():
+        return True
+    content: Any = read_json(settings) if settings.is_file() else {}
+    return isinstance(content, dict) and bool(content.get("chat_template"))

@@ -1,0 +1,258 @@
+"""How much memory a training takes, in closed form: no torch, for the engine and for servers.
+
+The terms are those of a decoder with grouped-query attention and a gated feed-forward part, in
+bytes: weights, gradients and optimizer state by parameter; activations kept for backward by token
+and layer; one chunk of logits. Constant parts (libraries, kernels) are measured, not guessed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+
+from tunesmith.errors import TunesmithError
+from tunesmith.models.files import read_json
+
+CPU_MICRO_BATCH: Final = 2048  # tokens: larger ones fall out of the processor's cache
+CUDA_MICRO_BATCH: Final = 16384  # tokens: enough to fill a GPU with matrix products
+SHARE_OF_FREE: Final = 0.9
+# As engine/head.py takes them; a test compares.
+LOGITS_CHUNK_BYTES: Final = 16 << 20
+LEAST_CHUNK_ROWS: Final = 256
+# Families whose decoder the engine computes itself on a CPU, as engine/fused.py says.
+FUSED_FAMILIES: Final = frozenset({"llama", "qwen2", "qwen3", "mistral"})
+ALL_LINEAR: Final = "all-linear"
+# Bytes of one packed weight. NF4: 4 bits, a byte for the scale of 64 of them, and 4 bytes for those
+# of 256 such blocks. Int8: a byte; the 4 of a whole row are added by its width.
+PACKED_BYTES: Final = {"nf4": 0.5 + 1 / 64 + 4 / (64 * 256), "int8": 1.0}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a decoder that memory and time depend on."""
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_width: int
+    feed_forward: int
+    vocabulary: int
+
+    @classmethod
+    def of(cls, config: Any) -> Shape:
+        """Read a transformers configuration; families name some sizes differently."""
+        text = config.get_text_config()
+        hidden, heads = int(text.hidden_size), int(text.num_attention_heads)
+        return cls(
+            hidden=hidden,
+            layers=int(text.num_hidden_layers),
+            heads=heads,
+            kv_heads=int(getattr(text, "num_key_value_heads", None) or heads),
+            head_width=int(getattr(text, "head_dim", None) or hidden // heads),
+            feed_forward=int(getattr(text, "intermediate_size", None) or 4 * hidden),
+            vocabulary=int(text.vocab_size),
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> Shape | None:
+        """The sizes that config.json of a model folder tells; None where it does not."""
+        try:
+            tree: dict[str, Any] = read_json(folder / "config.json")
+            text = SimpleNamespace(**{**tree, **(tree.get("text_config") or {})})
+            text.get_text_config = lambda: text
+            return cls.of(text)
+        except (OSError, AttributeError, TypeError, ValueError, TunesmithError):
+            return None
+
+    @classmethod
+    def like(cls, parameters: int) -> Shape:
+        """The sizes that a decoder of so many weights usually has, where nobody tells them."""
+        layers = max(4, round(4.5 * math.log2(max(parameters, 2**20) / 2**20) - 14))
+        vocabulary = 32_000 if parameters > 2e7 else 4096
+        # 4 matrices of attention and 3 of 2.75 h: about 12 h h a layer, and two tables of words.
+        hidden = _solved(12.25 * layers, 2.0 * vocabulary, parameters)
+        heads = max(1, hidden // 128)
+        return cls(
+            hidden=hidden,
+            layers=layers,
+            heads=heads,
+            kv_heads=heads,
+            head_width=max(1, hidden // heads),
+            feed_forward=round(2.75 * hidden),
+            vocabulary=vocabulary,
+        )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The weights that a training changes, and the rule that changes them."""
+
+    weights: int
+    inside: int  # those of matrices within the layers: neither tables of words nor vectors
+    narrow: int  # the shorter side of these matrices
+    edges: int  # rows and columns of all matrices, and the vectors
+    optimizer: str = "adamw"
+    projection_rank: int = 0  # galore and apollo
+
+    @property
+    def state_bytes(self) -> int:
+        """What the rule remembers, in float32 but for adamw_8bit."""
+        outside = self.weights - self.inside
+        match self.optimizer:
+            case "adamw_8bit":  # two bytes, and two scales for each block of 256
+                return round(self.weights * (2 + 8 / 256))
+            case "adafactor":  # a number for each row and each column
+                return 4 * self.edges
+            case "adam_mini":  # one moment, and a number for each row
+                return 4 * self.weights + round(4 * self.weights / self.narrow)
+            case "muon":
+                return 4 * self.inside + 8 * outside
+            case "galore" | "apollo":  # two moments of the image, and the projection
+                rank = min(self.projection_rank, self.narrow)
+                return round(12 * rank / self.narrow * self.inside) + 8 * outside
+            case _:
+                return 8 * self.weights
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes above the level right after imports."""
+
+    weights: int
+    optimizer: int  # gradients, moments, exact copies of rounded weights
+    activations: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        """All parts together."""
+        return self.weights + self.optimizer + self.activations + self.logits
+
+
+def estimate_memory(
+    shape: Shape,
+    *,
+    parameters: int,
+    trained: Trained,
+    micro_batch_tokens: int,
+    bytes_per_value: int,
+    fused: bool,
+    checkpointing: bool,
+    quantised: int = 0,
+    quantization: str = "none",
+    turned: int = 0,
+) -> MemoryEstimate:
+    """Memory of a training, from its sizes alone.
+
+    Args:
+        quantised: How many of the parameters are packed.
+        turned: Inputs of a layer that OFT turns, of all its matrices together.
+    """
+    exact_copy = 4 if bytes_per_value < 4 and trained.weights == parameters else 0
+    per_token = activation_bytes(
+        shape,
+        bytes_per_value=bytes_per_value,
+        fused=fused,
+        checkpointing=checkpointing,
+        turned=turned,
+    )
+    chunk = max(LEAST_CHUNK_ROWS, LOGITS_CHUNK_BYTES // (4 * shape.vocabulary))
+    return MemoryEstimate(
+        weights=(parameters - quantised) * bytes_per_value
+        + packed_bytes(shape, quantised, quantization, bytes_per_value),
+        optimizer=trained.weights * (4 + exact_copy) + trained.state_bytes,
+        activations=micro_batch_tokens * per_token,
+        logits=2 * 4 * shape.vocabulary * min(chunk, micro_batch_tokens),
+    )
+
+
+def activation_bytes(
+    shape: Shape, *, bytes_per_value: int, fused: bool, checkpointing: bool, turned: int = 0
+) -> int:
+    """Bytes a token that are kept for backward, over all layers.
+
+    What is `turned` is kept in float32 as well.
+
+    Fused: input, middle, attention output, q, k, v, gate and up. Through modules: PERFORMANCE's
+    count of 16 h + 4 heads + 4 kv + 8 f + ... bytes in bfloat16, twice that in float32.
+    """
+    query, kv = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+    if fused:
+        values = 2 * shape.hidden + 2 * query + 2 * kv + 2 * shape.feed_forward + 2
+        layer = 4 * values
+    else:
+        half = 16 * shape.hidden + 4 * query + 4 * kv + 8 * shape.feed_forward + 4 * shape.heads + 8
+        layer = half * bytes_per_value // 2 + 4 * turned
+    if checkpointing:
+        return shape.layers * shape.hidden * bytes_per_value + layer
+    # Above the layers: embeddings, final norm, hidden states at labels and their gradients.
+    return shape.layers * layer + 6 * shape.hidden * bytes_per_value
+
+
+def packed_bytes(shape: Shape, weights: int, quantization: str, bytes_per_value: int) -> int:
+    """Bytes of packed weights and their constants, and of the largest matrix while it is used."""
+    if not weights or quantization == "none":
+        return 0
+    each = PACKED_BYTES[quantization] + (4 / shape.hidden if quantization == "int8" else 0)
+    largest = shape.hidden * max(shape.feed_forward, shape.heads * shape.head_width)
+    return round(weights * each) + largest * bytes_per_value
+
+
+def linear_weights(shape: Shape) -> int:
+    """Weights of the linear layers between embeddings and head."""
+    query, kv = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+    return shape.layers * shape.hidden * (2 * query + 2 * kv + 3 * shape.feed_forward)
+
+
+def lora_parameters(shape: Shape, rank: int, targets: str | Collection[str]) -> int:
+    """Weights of the adapters of one rank on these layers."""
+    return shape.layers * rank * sum(map(sum, _chosen(shape, targets)))
+
+
+def oft_parameters(
+    shape: Shape, block_size: int, targets: str | Collection[str], *, shared: bool
+) -> int:
+    """Weights of the rotations: a block has as many as stand above its diagonal."""
+    blocks = [1 if shared else inputs // block_size for inputs, _ in _chosen(shape, targets)]
+    return shape.layers * sum(blocks) * (block_size * (block_size - 1) // 2)
+
+
+def turned_values(shape: Shape, targets: str | Collection[str]) -> int:
+    """Inputs of the chosen matrices of a layer."""
+    return sum(inputs for inputs, _ in _chosen(shape, targets))
+
+
+def _chosen(shape: Shape, targets: str | Collection[str]) -> list[tuple[int, int]]:
+    """Inputs and outputs of the matrices of a layer with these names."""
+    hidden, wide = shape.hidden, shape.feed_forward
+    query, kv = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+    sides = {
+        "q_proj": (hidden, query),
+        "k_proj": (hidden, kv),
+        "v_proj": (hidden, kv),
+        "o_proj": (query, hidden),
+        "gate_proj": (hidden, wide),
+        "up_proj": (hidden, wide),
+        "down_proj": (wide, hidden),
+    }
+    return [size for name, size in sides.items() if targets == ALL_LINEAR or name in targets]
+
+
+def choose_micro_batch(wanted: int, longest_row: int, free: int, fixed: int, per_token: int) -> int:
+    """Tokens of a micro-batch: the wanted number, or what memory leaves room for.
+
+    A row is never split, so the longest row is the least.
+    """
+    fitting = max(0, int(free * SHARE_OF_FREE) - fixed) // max(per_token, 1)
+    return max(longest_row, min(wanted, fitting))
+
+
+def _solved(square: float, linear: float, total: float) -> int:
+    """The width for which square * h * h + linear * h is the total, in steps of 64."""
+    width = (-linear + math.sqrt(linear * linear + 4 * square * total)) / (2 * square)
+    return max(64, 64 * round(width / 64))

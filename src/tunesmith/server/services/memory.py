@@ -1,0 +1,169 @@
+"""How much memory a job will take on each of its devices: the engine's formula on what is known.
+
+Where the files of the base are here, its sizes are those that the engine will see, and the estimate
+agrees with the engine's own plan; else they are taken to be usual for the number of weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from sqlalchemy.orm import Session
+
+from tunesmith.models.memory import (
+    CPU_MICRO_BATCH,
+    CUDA_MICRO_BATCH,
+    FUSED_FAMILIES,
+    Shape,
+    Trained,
+    activation_bytes,
+    choose_micro_batch,
+    estimate_memory,
+    linear_weights,
+    lora_parameters,
+    oft_parameters,
+    turned_values,
+)
+from tunesmith.models.presets import STARTER
+from tunesmith.recipe import Recipe
+from tunesmith.recipe.adapters import ADAPTERS, IN_FRONT, Adapter, Expand, Freeze, Lora, Oft
+from tunesmith.recipe.prompts import Prompt, PTuning
+from tunesmith.server.datadir import DataDir
+from tunesmith.server.flavours import Flavour
+from tunesmith.server.services.models.finding import folder_of
+from tunesmith.server.services.submission import Resolved
+from tunesmith.server.tables import Model
+from tunesmith.starter import starter_directory
+
+_LONGEST_CHAIN: Final = 50
+_UNKNOWN: Final = 1 << 60  # more than any device has
+
+
+@dataclass(frozen=True)
+class Memory:
+    """An estimate: from the sizes of the model's layers, or only from its number of weights."""
+
+    bytes: int
+    basis: Literal["layers", "parameters"]
+
+
+def expected_memory(
+    session: Session,
+    place: DataDir,
+    resolved: Resolved,
+    parameters: int | None,
+    family: str,
+    flavour: Flavour | None,
+) -> Memory | None:
+    """Bytes on one device; None where nothing at all is known of the base."""
+    known = _shape(session, place, resolved)
+    if parameters is None:
+        return None
+    shape = known or Shape.like(parameters)
+    total = memory_of_recipe(resolved.recipe, shape, parameters, family, flavour)
+    return Memory(total, "layers" if known else "parameters")
+
+
+def memory_of_recipe(
+    recipe: Recipe, shape: Shape, parameters: int, family: str, flavour: Flavour | None
+) -> int:
+    """The engine's estimate, with its choices of number format and micro-batch."""
+    on_gpu = flavour is not None and flavour.kind == "cuda"
+    bytes_per_value = _bytes_per_value(recipe.model.dtype, on_gpu=on_gpu)
+    fused = not on_gpu and bytes_per_value == 4 and family in FUSED_FAMILIES
+    turned = turned_values(shape, recipe.adapter.targets) if isinstance(recipe.adapter, Oft) else 0
+    # The engine's own decoder turns nothing and has nothing in front of the text.
+    fused = fused and not turned and recipe.adapter.kind not in IN_FRONT
+    checkpointing = recipe.training.activation_checkpointing
+    trained = trained_by(recipe, shape, parameters)
+    quantization = recipe.model.quantization
+    quantised = 0 if quantization == "none" else min(parameters, linear_weights(shape))
+    if recipe.adapter.kind in {*ADAPTERS, "expand"}:
+        parameters += trained.weights
+
+    def total(micro_batch: int) -> int:
+        return estimate_memory(
+            shape,
+            parameters=parameters,
+            trained=trained,
+            micro_batch_tokens=micro_batch,
+            bytes_per_value=bytes_per_value,
+            fused=fused,
+            checkpointing=checkpointing,
+            quantised=quantised,
+            quantization=quantization,
+            turned=turned,
+        ).total
+
+    tokens = recipe.training.micro_batch_tokens
+    if tokens == "auto":
+        per_token = activation_bytes(
+            shape,
+            bytes_per_value=bytes_per_value,
+            fused=fused,
+            checkpointing=checkpointing,
+            turned=turned,
+        )
+        wanted = CUDA_MICRO_BATCH if on_gpu else CPU_MICRO_BATCH
+        free = (flavour.memory_bytes if flavour is not None else None) or _UNKNOWN
+        tokens = choose_micro_batch(wanted, 1, free, total(0), per_token)
+    return total(int(tokens))
+
+
+def trained_by(recipe: Recipe, shape: Shape, parameters: int) -> Trained:
+    """What a recipe trains, and by which rule."""
+    weights = trainable_weights(recipe.adapter, shape, parameters)
+    adapter = recipe.adapter
+    narrow = adapter.rank if isinstance(adapter, Lora) else shape.hidden
+    rule = recipe.training.optimizer
+    return Trained(
+        weights=weights,
+        inside=weights if isinstance(adapter, Lora) else min(weights, linear_weights(shape)),
+        narrow=narrow,
+        edges=round(weights / narrow + weights / (2 * shape.hidden)),
+        optimizer=rule.kind,
+        projection_rank=rule.projection_rank,
+    )
+
+
+def trainable_weights(adapter: Adapter, shape: Shape, parameters: int) -> int:
+    """How many weights a method trains."""
+    if isinstance(adapter, Lora):
+        return lora_parameters(shape, adapter.rank, adapter.targets)
+    if isinstance(adapter, Oft):
+        size = adapter.block_size
+        return oft_parameters(shape, size, adapter.targets, shared=adapter.block_share)
+    if isinstance(adapter, Prompt):
+        return adapter.virtual_tokens * shape.hidden
+    if isinstance(adapter, PTuning):
+        width = adapter.encoder_width
+        network = (2 * shape.hidden + width) * width + 2 * width + shape.hidden
+        return adapter.virtual_tokens * shape.hidden + network
+    if isinstance(adapter, Freeze | Expand):
+        inside = max(0, parameters - 2 * shape.vocabulary * shape.hidden)
+        number = abs(adapter.layers) if isinstance(adapter, Freeze) else adapter.blocks
+        return inside * min(number, shape.layers) // shape.layers
+    return parameters
+
+
+def _bytes_per_value(dtype: str, *, on_gpu: bool) -> int:
+    if dtype in ("auto", "float16"):
+        return 2 if on_gpu else 4
+    return 2 if dtype == "bfloat16" else 4
+
+
+def _shape(session: Session, place: DataDir, resolved: Resolved) -> Shape | None:
+    """The sizes of the base, or of what an adapter rests on, where its files are here."""
+    row: Model | None = resolved.base
+    if row is None:
+        return Shape.read(starter_directory()) if resolved.base_reference == STARTER else None
+    for _ in range(_LONGEST_CHAIN):
+        found = Shape.read(folder_of(session, place, row))
+        if found is not None:
+            return found
+        parent = session.get(Model, row.parent_id) if row.parent_id else None
+        if parent is None:
+            return Shape.read(starter_directory()) if row.base == STARTER else None
+        row = parent
+    return None

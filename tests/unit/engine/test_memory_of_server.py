@@ -1,0 +1,142 @@
+"""What a server says about memory, without torch, agrees with the plan of the engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from torch import Tensor
+
+from tunesmith.engine import fused, head
+from tunesmith.engine.arena import Arena
+from tunesmith.engine.memory import CPU_MICRO_BATCH
+from tunesmith.engine.optimizer import build_optimizer, parameter_groups
+from tunesmith.engine.reporter import Reporter
+from tunesmith.engine.setup import (
+    Base,
+    choose_device,
+    load_trainable,
+    memory_of,
+    open_base,
+    trained_weights,
+)
+from tunesmith.models import memory
+from tunesmith.models.memory import Shape
+from tunesmith.models.presets import find_preset
+from tunesmith.recipe import Recipe, parse_recipe
+from tunesmith.recipe.training import OptimizerKind
+from tunesmith.runs import RunDir
+from tunesmith.server.services.memory import memory_of_recipe
+from tunesmith.starter import starter_directory
+
+TOLERANCE = 0.1
+ADAPTERS: dict[str, dict[str, Any]] = {
+    "full": {"kind": "full"},
+    "lora": {"kind": "lora", "rank": 16},
+    "few": {"kind": "lora", "rank": 8, "targets": ["q_proj", "v_proj"]},
+    "oft": {"kind": "oft", "block_size": 16},
+    "prompt": {"kind": "prompt"},
+    "p_tuning": {"kind": "p_tuning"},
+    "nf4": {"kind": "lora", "rank": 16},
+    "int8": {"kind": "lora", "rank": 16},
+}
+MODELS = {name: {"quantization": name} for name in ("nf4", "int8")}
+
+
+def recipe_of(adapter: str, **optimizer: Any) -> Recipe:
+    return parse_recipe(
+        {
+            "model": {"base": "starter", **MODELS.get(adapter, {})},
+            "adapter": ADAPTERS[adapter],
+            "data": {"train": [{"dataset": "builtin:shop"}]},
+            "training": {"device": "cpu", "optimizer": optimizer},
+        }
+    )
+
+
+def loaded(recipe: Recipe, folder: Path) -> tuple[Base, Any]:
+    run, reporter = RunDir(folder / "run"), Reporter(None)
+    run.path.mkdir()
+    base = open_base(recipe, run, reporter, choose_device("cpu"))
+    return base, load_trainable(recipe, run, base, reporter)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "kind"),
+    [
+        *(("full", kind) for kind in get_args(OptimizerKind)),
+        *(("lora", kind) for kind in ("adamw_8bit", "adafactor", "adam_mini", "muon")),
+    ],
+)
+def test_the_state_of_a_rule_is_as_large_as_was_estimated(
+    adapter: str, kind: str, tmp_path: Path
+) -> None:
+    recipe = recipe_of(adapter, kind=kind, projection_rank=8)
+    _, model = loaded(recipe, tmp_path)
+    rule = recipe.training.optimizer
+    arena = Arena(parameter_groups(trained(model), weight_decay=0.0, loraplus_ratio=1.0))
+    optimizer = build_optimizer(arena, rule, model=model)
+    for group in arena.groups:
+        group.grad.fill_(1e-3)
+    optimizer.step()
+    found = sum(
+        value.nbytes
+        for place, group in enumerate(optimizer.param_groups)
+        for parameter in group["params"]
+        for value in optimizer.state_of(place, parameter).values()
+        if isinstance(value, Tensor)
+    )
+    assert trained_weights(model, rule).state_bytes == pytest.approx(found, rel=0.15)
+
+
+def trained(model: Any) -> list[tuple[str, Any]]:
+    return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+
+
+@pytest.mark.parametrize("kind", ["adafactor", "muon", "galore"])
+def test_the_quick_estimate_knows_the_rule(kind: str, tmp_path: Path) -> None:
+    recipe = recipe_of("full", kind=kind, projection_rank=8)
+    assert quick_estimate(recipe) == pytest.approx(planned(recipe, tmp_path), rel=TOLERANCE)
+    assert quick_estimate(recipe) < quick_estimate(recipe_of("full"))
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_the_quick_estimate_is_the_plan_of_the_engine(adapter: str, tmp_path: Path) -> None:
+    recipe = recipe_of(adapter)
+    assert quick_estimate(recipe) == pytest.approx(planned(recipe, tmp_path), rel=TOLERANCE)
+
+
+def planned(recipe: Recipe, folder: Path) -> int:
+    base, model = loaded(recipe, folder)
+    return memory_of(recipe, base, model, micro_batch_tokens=CPU_MICRO_BATCH).total
+
+
+def quick_estimate(recipe: Recipe) -> int:
+    preset, shape = find_preset("starter"), Shape.read(starter_directory())
+    assert preset is not None
+    assert shape is not None
+    return memory_of_recipe(recipe, shape, preset.parameters, preset.family, None)
+
+
+def test_numbers_that_stand_in_two_places_are_the_same() -> None:
+    assert memory.LOGITS_CHUNK_BYTES == head.CHUNK_BYTES
+    assert memory.LEAST_CHUNK_ROWS == head.MIN_CHUNK_ROWS
+    assert set(fused.FAMILIES) == memory.FUSED_FAMILIES
+
+
+@pytest.mark.parametrize("billions", [0.002, 0.6, 1.7, 8, 32, 70])
+def test_a_usual_shape_has_about_so_many_weights(billions: float) -> None:
+    shape = Shape.like(int(billions * 1e9))
+    layer = 4 * shape.hidden**2 + 3 * shape.hidden * shape.feed_forward
+    total = shape.layers * layer + 2 * shape.vocabulary * shape.hidden
+    assert total == pytest.approx(billions * 1e9, rel=0.25)
+    assert shape.layers < 120
+
+
+def test_a_folder_without_sizes_has_no_shape(tmp_path: Path) -> None:
+    assert Shape.read(tmp_path) is None
+    (tmp_path / "config.json").write_text('{"hidden_size": "wide"}')
+    assert Shape.read(tmp_path) is None
+    (tmp_path / "config.json").write_text("{")
+    assert Shape.read(tmp_path) is None

@@ -1,0 +1,176 @@
+"""One set of rules for recipes, tables and documents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tunesmith.errors import RecipeError
+from tunesmith.recipe import parse_recipe
+from tunesmith.recipe.adapters import ADAPTERS
+from tunesmith.recipe.capabilities import Choice, refusal
+from tunesmith.recipe.catalog import variants
+from tunesmith.recipe.matrix import PAGES, Page, matrix
+
+DOCS = Path(__file__).parents[3] / "docs"
+MINIMAL = {"model": "starter", "data": {"train": "rows.jsonl"}}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.file)
+def test_the_tables_in_docs_are_those_of_the_rules(page: Page) -> None:
+    written = (DOCS / page.file).read_text(encoding="utf-8")
+    assert written == matrix(page), "run `python -m tunesmith.recipe.matrix`"
+
+
+def test_a_recipe_is_refused_for_the_reason_that_the_table_gives() -> None:
+    why = refusal(Choice(method="lora", optimizer="galore"))
+    assert why is not None
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe({**MINIMAL, "optimizer": "galore", "finetuning_type": "lora"})
+    problem = caught.value.details["problems"][0]
+    assert (problem["code"], problem["hint"]) == (why.code, why.hint)
+    assert refusal(Choice(method="full", optimizer="galore")) is None
+    parse_recipe({**MINIMAL, "optimizer": "galore", "finetuning_type": "full"})
+
+
+@pytest.mark.parametrize(
+    ("adapter", "code"),
+    [
+        ({"kind": "freeze", "layers": 0}, "nothing_trained"),
+        ({"kind": "lora", "rank_pattern": ["q_proj=8", "k_proj"]}, "not_a_pattern"),
+        ({"kind": "lora", "alpha_pattern": "q_proj=0"}, "not_a_pattern"),
+        ({"kind": "lora", "init": "pissa", "continue_from": "run"}, "continued_has_its_start"),
+    ],
+)
+def test_settings_of_a_method_that_cannot_be_are_refused(
+    adapter: dict[str, object], code: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe({**MINIMAL, "adapter": adapter})
+    assert [each["code"] for each in caught.value.details["problems"]] == [code]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "code"),
+    [("muon", "muon_needs_matrices"), ("galore", "projection_of_adapters")],
+)
+def test_an_optimizer_of_matrices_does_not_go_with_rotations(optimizer: str, code: str) -> None:
+    found = refusal(Choice(method="oft", optimizer=optimizer))
+    assert found is not None
+    assert found.code == code
+    assert "adamw" in found.hint
+
+
+@pytest.mark.parametrize("kind", ["nf4", "int8"])
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"adapter": {"kind": "full"}}, "quantised_needs_lora"),
+        ({"adapter": {"kind": "freeze"}}, "quantised_needs_lora"),
+        ({"adapter": {"kind": "expand"}}, "quantised_needs_lora"),
+        ({"adapter": {"kind": "lora", "init": "pissa"}}, "quantised_pissa"),
+        ({"adapter": {"kind": "lora"}, "training": {"device": "mps"}}, "quantised_not_on_mps"),
+    ],
+)
+def test_what_a_quantised_base_does_not_go_with_is_refused(
+    kind: str, changes: dict[str, object], code: str
+) -> None:
+    model = {"base": "starter", "quantization": kind}
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe({**MINIMAL, "model": model, **changes})
+    assert [each["code"] for each in caught.value.details["problems"]] == [code]
+
+
+LORA = {"kind": "lora"}
+
+
+@pytest.mark.parametrize(
+    ("words", "adapter", "code"),
+    [
+        ({"new_tokens": ["a", "a"]}, LORA, "not_a_token"),
+        ({"new_tokens": ["  "]}, LORA, "not_a_token"),
+        ({"new_special_tokens": ["x" * 201]}, LORA, "not_a_token"),
+        ({"new_tokens": "<a>, <b>", "new_special_tokens": "<b>"}, LORA, "token_in_both"),
+        *(
+            ({"new_tokens": "<a>"}, {"kind": kind}, "tokens_not_trained")
+            for kind in ("expand", "oft", "prompt", "p_tuning")
+        ),
+        ({"new_special_tokens": "<a>"}, {"kind": "freeze"}, "tokens_stay_frozen"),
+        ({"new_tokens": "<a>"}, {**LORA, "continue_from": "run"}, "tokens_of_old_adapter"),
+        (
+            {"new_tokens": "<a>"},
+            {**LORA, "modules_to_save": ["norm", "model.embed_tokens"]},
+            "tokens_in_whole_table",
+        ),
+    ],
+)
+def test_new_tokens_that_could_not_be_trained_are_refused(
+    words: dict[str, object], adapter: dict[str, object], code: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe({**MINIMAL, "model": {"base": "starter", **words}, "adapter": adapter})
+    assert [each["code"] for each in caught.value.details["problems"]] == [code]
+
+
+def test_new_tokens_go_with_methods_that_train_their_vectors() -> None:
+    model = {"base": "starter", "add_tokens": "<a>,<b>", "new_special_tokens": ["<c>"]}
+    frozen = {"kind": "freeze", "extra_modules": ["embed_tokens", "lm_head"]}
+    for adapter in (LORA, {"kind": "full"}, frozen, {**LORA, "modules_to_save": "norm"}):
+        recipe = parse_recipe({**MINIMAL, "model": model, "adapter": adapter})
+        assert recipe.model.new_words == {"<a>": False, "<b>": False, "<c>": True}
+
+
+def test_a_base_that_holds_new_tokens_is_no_reference_when_its_adapter_is_off() -> None:
+    stage = {"kind": "dpo", "reference": "adapter_off"}
+    model = {"base": "starter", "new_tokens": ["<a>"]}
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe({**MINIMAL, "model": model, "adapter": LORA, "stage": stage})
+    problems = caught.value.details["problems"]
+    assert [each["code"] for each in problems] == ["reference_needs_new_adapter"]
+    assert "new tokens" in problems[0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("model", "code"),
+    [
+        ({"rope_factor": 4}, "factor_without_scaling"),
+        ({"rope_scaling": "yarn", "rope_factor": 1}, "factor_of_one"),
+        ({"rope_scaling": "dynamic"}, "dynamic_needs_factor"),
+    ],
+)
+def test_a_scaling_of_positions_and_its_factor_have_to_fit(
+    model: dict[str, object], code: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe({**MINIMAL, "model": {"base": "starter", **model}})
+    assert [each["code"] for each in caught.value.details["problems"]] == [code]
+
+
+@pytest.mark.parametrize("method", sorted(ADAPTERS - {"lora"}))
+def test_a_scaling_of_positions_is_refused_where_no_file_could_say_it(method: str) -> None:
+    told = {"model": {"base": "starter", "rope_scaling": "yarn"}, "adapter": {"kind": method}}
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe({**MINIMAL, **told})
+    assert [each["code"] for each in caught.value.details["problems"]] == ["scaling_of_method"]
+
+
+def test_a_scaling_of_positions_goes_with_a_factor_or_the_length_of_rows() -> None:
+    for kind in ("linear", "yarn", "llama3"):
+        parse_recipe({**MINIMAL, "model": {"base": "starter", "rope_scaling": kind}})
+    model = {"base": "starter", "rope_scaling": "dynamic", "rope_factor": 2.5}
+    assert parse_recipe({**MINIMAL, "model": model}).model.rope_factor == 2.5
+    parse_recipe({**MINIMAL, "model": {"base": "starter", "rope_factor": 1}})  # as resolved
+
+
+def test_a_quantised_base_goes_with_every_stage_of_lora() -> None:
+    for stage in variants()["stage"]:
+        assert refusal(Choice(stage=stage, method="lora", quantization="nf4")) is None
+
+
+def test_an_adapter_that_begins_inside_the_model_is_no_reference_when_off() -> None:
+    for adapter in ({"init": "pissa"}, {"modules_to_save": ["norm"]}):
+        stage = {"kind": "dpo", "reference": "adapter_off"}
+        with pytest.raises(RecipeError) as caught:
+            parse_recipe({**MINIMAL, "adapter": {"kind": "lora", **adapter}, "stage": stage})
+        assert caught.value.details["problems"][0]["code"] == "reference_needs_new_adapter"
