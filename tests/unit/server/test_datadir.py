@@ -34,10 +34,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from tunesmith.server.datadir import prepare, serving
 with serving(prepare(Path(sys.argv[1]))):
-    if sys.argv[2:] == ["fork"] and os.fork() == 0:
-        sys.stdin.read()  # a child that outlives its parent
+    forks = sys.argv[2:] == ["fork"]
+    if forks and os.fork() == 0:
+        print("serving", flush=True)  # from here on the child has nothing of the lock
+        sys.stdin.read()  # it outlives its parent
         os._exit(0)
-    print("serving", flush=True)
+    if not forks:
+        print("serving", flush=True)
     sys.stdin.readline()
 """
 
