@@ -19,7 +19,7 @@ def quiet(*_: object) -> None:
 
 def test_progress_of_both_sides_is_told_as_one() -> None:
     told: list[tuple[str, int, int]] = []
-    met = threading.Barrier(2, timeout=5)
+    met = threading.Barrier(2, timeout=60)
 
     def side(tell: Callable[[str, int, int], None]) -> None:
         for done in range(3):

@@ -186,9 +186,9 @@ def test_cancel_leaves_no_process(place: Installation, when: str) -> None:
     asked = time.monotonic()
     place.world.jobs.cancel(job_id, "ann")
     job = place.wait(job_id, "cancelled")
-    assert time.monotonic() - asked < 20
+    assert time.monotonic() - asked < 60
     assert job.reason == "cancelled"
-    place.until(lambda: place.engine(job_id) is None, 5)
+    place.until(lambda: place.engine(job_id) is None, 30)
     place.assert_every_job_ended_once()
 
 

@@ -77,7 +77,7 @@ def test_a_hostile_program_reaches_nothing(sandbox: Sandbox, tmp_path: Path, nam
         ran = sandbox.run(source, 2)
     assert not ran.passed, name
     assert not place.exists()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 def test_rows_without_tests_are_told() -> None:

@@ -72,13 +72,13 @@ def test_a_query_can_read_its_database_and_nothing_else(tmp_path: Path, hostile:
 
 
 def test_an_endless_query_ends_and_the_next_one_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sql, "SECONDS", 0.3)
+    monkeypatch.setattr(sql, "SECONDS", 2)
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT sum(i) FROM n"
     started = time.monotonic()
     score = sql_score([endless, "SELECT 1"], ["SELECT 1"] * 2, [EXTRA] * 2, None)
     assert score.rows == [0.0, 1.0]
     assert score.about["not_run"] == {"took too long": 1}
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
 
 
 def test_a_huge_result_is_no_result() -> None:
