@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tunesmith.data.names import is_builtin
+from tunesmith.data.resolve import resolve_dataset
 from tunesmith.recipe import catalog, load
 from tunesmith.recipe.reference import PAGES, main, reference
 
@@ -41,6 +43,15 @@ def test_every_ready_recipe_loads(path: Path) -> None:
     loaded = load(path)
     assert loaded.recipe.name
     assert path.name in (ROOT / "recipes" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_ready_recipe_names_rows_that_ship_or_a_file_of_the_user(path: Path) -> None:
+    for source in load(path).recipe.data.train:
+        if is_builtin(source.dataset):
+            assert resolve_dataset(source.dataset, path.parent).is_file()
+        else:
+            assert source.dataset == Path(source.dataset).name, "copied elsewhere it still works"
 
 
 def test_the_ready_recipes_cover_the_usual_ways_to_train() -> None:
