@@ -92,6 +92,7 @@ class _Lines(_Clock):
     def __init__(self) -> None:
         super().__init__()
         self._said = time.monotonic()
+        self._line = ""
 
     def advance(self, kind: str, done: int, total: int) -> None:
         seconds, now = self._seconds(kind), time.monotonic()
@@ -99,7 +100,10 @@ class _Lines(_Clock):
             return
         self._said = now
         told = _told(kind, done, total, seconds)
-        say(f"{_word(kind)}: {told}" if told else _word(kind), to=sys.stderr)
+        line = f"{_word(kind)}: {told}" if told else _word(kind)
+        if line != self._line:
+            say(line, to=sys.stderr)
+        self._line = line
 
 
 class _Bar(_Clock):
@@ -144,18 +148,22 @@ def _word(kind: str) -> str:
 def _told(kind: str, done: int, total: int, seconds: float) -> str:
     """Such as `45% · 312 MB of 690 MB · 55 MB/s · 7 s left`."""
     share = [f"{done / total:.0%}"] if total else []
-    amount = _amount(kind, done) + (f" of {_amount(kind, total)}" if total else "")
+    of, remains = (" / {}", "剩余 {}") if chinese() else (" of {}", "{} left")
+    amount = _amount(kind, done) + (of.format(_amount(kind, total)) if total else "")
     if seconds < _RATED_SECONDS or not done:
         return " · ".join([*share, *([amount] if done else [])])
     rate = done / seconds
-    left = [f"{duration((total - done) / rate)} left"] if total else []
-    return " · ".join([*share, amount, f"{_amount(kind, int(rate))}/s", *left])
+    left = [remains.format(duration((total - done) / rate))] if total else []
+    return " · ".join([*share, amount, f"{_amount(kind, rate)}/s", *left])
 
 
-def _amount(kind: str, number: int) -> str:
+def _amount(kind: str, number: float) -> str:
     if kind in ("read", "download", "upload", "copy"):
         return size(number)
-    return f"{number:,} {'passes' if kind == 'match' else 'rows'}"
+    is_slow = isinstance(number, float) and number < 10  # `0 rows/s` would look as if it stood
+    figure = f"{number:.2g}" if is_slow else f"{int(number):,}"
+    passes, rows = ("轮", "行") if chinese() else ("passes", "rows")
+    return f"{figure} {passes if kind == 'match' else rows}"
 
 
 def size(number: float) -> str:
