@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,11 @@ from hypothesis import settings
 # No test goes by the clock: a busy machine may take its time over an example.
 settings.register_profile("no clock", deadline=None)
 settings.load_profile("no clock")
+
+# A shell starts what it runs in the background with interrupts ignored, and every program that a
+# test starts would inherit that. What tests interrupt has to hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Begun first, so that none of them is left to one process at the end, while others have no work.
 _LONGEST_FIRST: Final = (

@@ -28,11 +28,6 @@ def _large(path: Path, rows: int) -> Path:
     return path
 
 
-def _hear_interrupts() -> None:
-    """A shell may have started the tests in the background, where Ctrl-C is ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def _start(path: Path, data: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tunesmith", "data", "import", str(path), "--name", "big"]
     environment = {**os.environ, "TUNESMITH_DATA_DIR": str(data)}
@@ -42,7 +37,6 @@ def _start(path: Path, data: Path) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=_hear_interrupts,
     )
 
 

@@ -4250,6 +4250,8 @@ export interface components {
             eta_seconds: number | null;
             /** Event Count */
             event_count: number;
+            /** @description What it was ordered by; null while its rows were not known. What it took is in `attempts` and `peak_memory_bytes`. */
+            expected: components["schemas"]["EstimateRead"] | null;
             /** Finished At */
             finished_at: string | null;
             /**
@@ -4283,6 +4285,11 @@ export interface components {
             num_devices: number;
             /** Parent Id */
             parent_id: string | null;
+            /**
+             * Peak Memory Bytes
+             * @description The most of one device, at its steps.
+             */
+            peak_memory_bytes: number | null;
             /** Position */
             position: number;
             /** Price Cents Per Hour */
@@ -12962,6 +12969,18 @@ export interface operations {
                      *       "error": null,
                      *       "eta_seconds": null,
                      *       "event_count": 112,
+                     *       "expected": {
+                     *         "basis": "size",
+                     *         "memory_basis": "layers",
+                     *         "memory_bytes": 111149056,
+                     *         "num_past_runs": 0,
+                     *         "price_cents": 61,
+                     *         "price_cents_per_hour": 250,
+                     *         "rows": 600,
+                     *         "seconds": 88.5,
+                     *         "steps": 76,
+                     *         "tokens": 102858
+                     *       },
                      *       "finished_at": "2026-03-14T09:41:37Z",
                      *       "flavour": "gpu-1",
                      *       "id": "ftjob-01kat3v9m0f4xbvzd48ca153ha",
@@ -12975,6 +12994,7 @@ export interface operations {
                      *       "num_checkpoints": 1,
                      *       "num_devices": 1,
                      *       "parent_id": null,
+                     *       "peak_memory_bytes": 560750592,
                      *       "position": 3,
                      *       "price_cents_per_hour": 250,
                      *       "priority": 0,

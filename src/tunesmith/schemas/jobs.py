@@ -194,6 +194,28 @@ class AttemptRead(Answer):
     charged_cents: int
 
 
+class EstimateRead(Answer):
+    """How long a job will take, and what that costs."""
+
+    basis: Literal["past_runs", "size"] = Field(
+        description="From runs of the same base, or only from the size of model and data."
+    )
+    rows: int | None
+    steps: int | None
+    tokens: int
+    seconds: float
+    memory_bytes: int | None = Field(
+        description="An estimate, of each device. From layers: within a tenth of what the engine "
+        "plans for a text model; from parameters: rough. POST /jobs/plan measures."
+    )
+    memory_basis: Literal["layers", "parameters"] | None = Field(
+        description="The sizes of the layers of the base, or only its number of weights."
+    )
+    price_cents_per_hour: float
+    price_cents: int
+    num_past_runs: int
+
+
 class JobDetails(JobRead):
     """One job with what lies beside it."""
 
@@ -201,6 +223,11 @@ class JobDetails(JobRead):
     attempts: list[AttemptRead]
     model_id: str | None = Field(description="The model that it made.")
     num_checkpoints: int
+    expected: EstimateRead | None = Field(
+        description="What it was ordered by; null while its rows were not known. What it took is "
+        "in `attempts` and `peak_memory_bytes`."
+    )
+    peak_memory_bytes: int | None = Field(description="The most of one device, at its steps.")
     waits_for: NoticeRead | None = Field(
         description="While it is queued: what keeps it back beside its turn.", examples=[None]
     )
@@ -264,28 +291,6 @@ class BulkOutcome(Answer):
 
 class BulkAnswer(Answer):
     data: list[BulkOutcome]
-
-
-class EstimateRead(Answer):
-    """How long a job will take, and what that costs."""
-
-    basis: Literal["past_runs", "size"] = Field(
-        description="From runs of the same base, or only from the size of model and data."
-    )
-    rows: int | None
-    steps: int | None
-    tokens: int
-    seconds: float
-    memory_bytes: int | None = Field(
-        description="An estimate, of each device. From layers: within a tenth of what the engine "
-        "plans for a text model; from parameters: rough. POST /jobs/plan measures."
-    )
-    memory_basis: Literal["layers", "parameters"] | None = Field(
-        description="The sizes of the layers of the base, or only its number of weights."
-    )
-    price_cents_per_hour: float
-    price_cents: int
-    num_past_runs: int
 
 
 class ScalingRead(Answer):

@@ -169,6 +169,7 @@ SAMPLES: Final[dict[str, Any]] = {
     "eta_seconds": None,
     "event_count": 112,
     "num_checkpoints": 1,
+    "peak_memory_bytes": 560_750_592,
     "subscriptions": [],
     "AttemptRead.outcome": "succeeded",
     "devices": [0],

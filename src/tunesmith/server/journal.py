@@ -178,6 +178,8 @@ def _follow(job: Job, event: dict[str, Any]) -> None:
         job.step, job.loss = int(event["step"]), event.get("loss")
         job.total_steps = event.get("total_steps") or job.total_steps
         job.eta_seconds = event.get("eta_seconds")
+        if isinstance(memory := event.get("memory_bytes"), int):
+            job.peak_memory_bytes = max(memory, job.peak_memory_bytes or 0)
 
 
 def record_of(row: Event | MetricPoint) -> Record:

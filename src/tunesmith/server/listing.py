@@ -26,7 +26,7 @@ from tunesmith.server.tables import (
 )
 
 _T: Final = Job.__table__.c
-_LEFT_OUT: Final = ("recipe", "request", "flavour", "flavour_name")
+_LEFT_OUT: Final = ("recipe", "request", "flavour", "flavour_name", "expected")
 _COLUMNS: Final = (
     *(column for column in _T if column.name not in _LEFT_OUT),
     _T.flavour_name.label("flavour"),  # users know it by this name
@@ -35,7 +35,9 @@ _ESCAPE: Final = "/"
 JobRow = Row[Any]
 
 # One job, and what lies beside it.
-_ONE: Final = select(*_COLUMNS).where(_T.id == bindparam("job_id"), _T.deleted_at.is_(None))
+_ONE: Final = select(*_COLUMNS, _T.expected).where(
+    _T.id == bindparam("job_id"), _T.deleted_at.is_(None)
+)
 _DATASETS: Final = (
     select(JobDataset.dataset_version_id, JobDataset.role, Dataset.name, DatasetVersion.number)
     .join(DatasetVersion, DatasetVersion.id == JobDataset.dataset_version_id)

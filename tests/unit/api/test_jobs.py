@@ -556,6 +556,19 @@ def test_an_estimate_learns_from_the_steps_of_runs_that_ended(server: Server) ->
     assert told["seconds"] == pytest.approx(30 + told["tokens"] / 1000, rel=0.02)
 
 
+def test_a_job_keeps_what_it_was_ordered_by_beside_what_it_took(server: Server) -> None:
+    told = server.member.post(f"{JOBS}/estimate", json=JOB).json()["estimate"]
+    claimed = started(server, submit(server)["id"])
+    memory = [3_000_000, 7_000_000, 5_000_000]
+    events = [step(claimed.attempt, n, n, memory_bytes=m) for n, m in enumerate(memory, 1)]
+    claims.record(server.platform.database, claimed, events)
+    succeeded(server, claimed)
+    job = server.member.get(f"{JOBS}/{claimed.job_id}").json()
+    assert job["expected"] == told
+    assert job["peak_memory_bytes"] == 7_000_000
+    assert job["attempts"][0]["device_seconds"] >= 0
+
+
 def _ran(server: Server, num_steps: int, held: float) -> None:
     """A job of so many steps of half a second with 500 tokens each."""
     claimed = started(server, submit(server)["id"])

@@ -2,13 +2,16 @@
 import { Descriptions, Table, Tag, Typography } from "antd";
 import { Link } from "react-router";
 import type { JobDetails } from "../../api/jobs";
-import { count, dateTime, duration, price, short } from "../../logic/format";
+import { besideExpected } from "../../logic/expected";
+import { bytes, count, dateTime, duration, price, short } from "../../logic/format";
 import { translateWord, useTexts } from "../../texts/language";
 
 export function Information({ job }: { job: JobDetails }) {
   const texts = useTexts();
   const seconds = job.attempts.reduce((sum, each) => sum + each.device_seconds, 0);
   const cents = job.attempts.reduce((sum, each) => sum + each.charged_cents, 0);
+  const expected = job.expected;
+  const isWhole = job.status === "succeeded"; // only then is an error of the estimate one
   const facts = [
     { key: "id", label: texts("job.id"), children: <Typography.Text copyable className="mono">{job.id}</Typography.Text> },
     {
@@ -21,8 +24,11 @@ export function Information({ job }: { job: JobDetails }) {
     { key: "priority", label: texts("job.priority"), children: job.priority },
     { key: "loss", label: texts("job.loss"), children: short(job.loss) },
     { key: "tokens", label: texts("job.tokens"), children: job.trained_tokens === null ? "–" : count(job.trained_tokens) },
-    { key: "seconds", label: texts("job.deviceTime"), children: duration(seconds) },
-    { key: "cents", label: texts("job.price"), children: price(cents) },
+    { key: "seconds", label: texts("job.deviceTime"), children: besideExpected(duration, seconds, expected && expected.seconds * job.num_devices, isWhole) },
+    ...(job.peak_memory_bytes !== null || expected?.memory_bytes
+      ? [{ key: "memory", label: texts("job.memory"), children: besideExpected(bytes, job.peak_memory_bytes, expected?.memory_bytes, isWhole) }]
+      : []),
+    { key: "cents", label: texts("job.price"), children: besideExpected(price, cents, expected?.price_cents, isWhole) },
     { key: "created", label: texts("job.created"), children: dateTime(job.created_at) },
     { key: "started", label: texts("job.started"), children: job.started_at ? dateTime(job.started_at) : "–" },
     { key: "finished", label: texts("job.finished"), children: job.finished_at ? dateTime(job.finished_at) : "–" },

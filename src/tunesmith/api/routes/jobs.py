@@ -311,6 +311,8 @@ def details_of(found: Any) -> JobDetails:
         "attempts": found.attempts,
         "model_id": found.model_id,
         "num_checkpoints": found.num_checkpoints,
+        "expected": found.job.expected,
+        "peak_memory_bytes": found.job.peak_memory_bytes,
         "waits_for": None,  # said in the language of the caller
     }
     return JobDetails.model_validate({**shown, **beside}, from_attributes=True)

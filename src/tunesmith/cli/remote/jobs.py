@@ -502,6 +502,7 @@ def _facts(job: JobDetails) -> list[tuple[str, str]]:
         ("datasets", ", ".join(_dataset(use) for use in job.datasets)),
         ("devices", f"{job.num_devices}{f' of {job.flavour}' if job.flavour else ''}"),
         ("attempts", str(len(job.attempts)) if job.attempts else ""),
+        ("took", _took(job)),
         ("checkpoints", str(job.num_checkpoints) if job.num_checkpoints else ""),
         ("model", job.model_id or ""),
         ("labels", ", ".join(f"{key}={text}" for key, text in (job.labels or {}).items())),
@@ -512,6 +513,23 @@ def _facts(job: JobDetails) -> list[tuple[str, str]]:
         ("project", job.project_id),
     ]
     return [(name, printable(value)) for name, value in facts if value]
+
+
+def _took(job: JobDetails) -> str:
+    """Time and memory beside what was expected; how far off that was once the job is whole."""
+    seconds = sum(attempt.device_seconds for attempt in job.attempts) / job.num_devices
+    if not seconds or job.expected is None:
+        return duration(seconds) if seconds else ""
+    found = [_beside(duration, seconds, job.expected.seconds, job.status == "succeeded")]
+    if job.peak_memory_bytes and job.expected.memory_bytes:
+        real, expected = job.peak_memory_bytes, job.expected.memory_bytes
+        found.append(_beside(size, real, expected, job.status == "succeeded"))
+    return "; ".join(found)
+
+
+def _beside(say: Callable[[float], str], real: float, expected: float, is_whole: bool) -> str:
+    off = f", {(real - expected) / expected:+.0%}" if is_whole and expected else ""
+    return f"{say(real)} (expected {say(expected)}{off})"
 
 
 def _next(job: JobDetails) -> str:

@@ -7,7 +7,7 @@ draft means (submission.py), what it costs, and what is written down in the audi
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, not_, select, tuple_, update
@@ -235,12 +235,12 @@ class Jobs:
 
         def guard(session: Session, job: Job, moment: Moment) -> None:
             _hold_base(session, job)
-            self.hold_price(session, job, expected)
+            self.order_by(session, job, expected)
             _write(session, moment, caller, "job.create", job, parent=job.parent_id)
 
         return guard
 
-    def hold_price(
+    def order_by(
         self,
         session: Session,
         job: Job,
@@ -248,10 +248,11 @@ class Jobs:
         *,
         kept: str = "nothing was submitted",
     ) -> None:
-        """Hold what the job is expected to cost; refused where the account cannot pay it.
+        """Keep what the job is expected to need, to be held against what it takes; hold its price.
 
-        `expected` is empty while the rows are not known.
+        Refused where the account cannot pay it. `expected` is empty while the rows are not known.
         """
+        job.expected = None if expected is None else asdict(expected)
         hourly = job.price_cents_per_hour
         price = None if expected is None else round(expected.seconds / 3600 * hourly)
         rules = self._settings.billing_url

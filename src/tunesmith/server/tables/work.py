@@ -61,6 +61,7 @@ class Job(Base):
     flavour: Mapped[str] = mapped_column(default="")  # of the device; empty: any
     flavour_name: Mapped[str] = mapped_column(default="")  # as it was chosen, with its price
     price_cents_per_hour: Mapped[float] = mapped_column(default=0.0)  # as it was ordered
+    expected: Mapped[dict[str, Any] | None]  # the estimate it was ordered by: services/estimates.py
     queued_lease: Mapped[float | None]
 
     # state
@@ -93,6 +94,7 @@ class Job(Base):
     loss: Mapped[float | None]
     trained_tokens: Mapped[int | None]
     eta_seconds: Mapped[float | None]
+    peak_memory_bytes: Mapped[int | None]  # of one device
 
 
 class JobDataset(Base):

@@ -39,7 +39,7 @@ def submit(platform: Platform, caller: Caller, body: JobCreate, submitted: Submi
     shown: list[JobObject] = []
 
     def guard(session: Session, job: Job, moment: Moment) -> None:
-        jobs.hold_price(session, job, None)
+        jobs.order_by(session, job, None)
         project = job.project_id
         audit(session, moment, caller, "job.create", job.id, project_id=project)
         platform.tasks.add(

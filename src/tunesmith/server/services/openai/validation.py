@@ -193,7 +193,7 @@ def _queue(context: TaskContext, job: Job, decided: Decided) -> Job:
     def queue(session: Session, job: Job, moment: Moment) -> Job:
         if status_of(job) is not Status.VALIDATING:  # cancelled meanwhile, or done before
             return job
-        jobs.hold_price(session, job, decided.expected, kept="its files are kept")
+        jobs.order_by(session, job, decided.expected, kept="its files are kept")
         for version, role in decided.versions:
             session.add(JobDataset(job_id=job.id, dataset_version_id=version, role=role))
         entries = [Entry("files", told) for told in decided.told]
