@@ -3398,7 +3398,7 @@ export interface components {
             memory_basis: ("layers" | "parameters") | null;
             /**
              * Memory Bytes
-             * @description An estimate, of each device. From layers: within a tenth of what the engine plans for a text model; from parameters: rough. POST /jobs/plan measures.
+             * @description An estimate, of each device; on the CPU with the program itself. From layers: within a tenth of what the engine plans for a text model; from parameters: rough. POST /jobs/plan measures.
              */
             memory_bytes: number | null;
             /** Num Past Runs */
@@ -12972,7 +12972,7 @@ export interface operations {
                      *       "expected": {
                      *         "basis": "size",
                      *         "memory_basis": "layers",
-                     *         "memory_bytes": 111149056,
+                     *         "memory_bytes": 541149056,
                      *         "num_past_runs": 0,
                      *         "price_cents": 61,
                      *         "price_cents_per_hour": 250,
@@ -14927,7 +14927,7 @@ export interface operations {
                      *       "estimate": {
                      *         "basis": "size",
                      *         "memory_basis": "layers",
-                     *         "memory_bytes": 111149056,
+                     *         "memory_bytes": 541149056,
                      *         "num_past_runs": 0,
                      *         "price_cents": 61,
                      *         "price_cents_per_hour": 250,

@@ -205,8 +205,9 @@ class EstimateRead(Answer):
     tokens: int
     seconds: float
     memory_bytes: int | None = Field(
-        description="An estimate, of each device. From layers: within a tenth of what the engine "
-        "plans for a text model; from parameters: rough. POST /jobs/plan measures."
+        description="An estimate, of each device; on the CPU with the program itself. From layers: "
+        "within a tenth of what the engine plans for a text model; from parameters: rough. "
+        "POST /jobs/plan measures."
     )
     memory_basis: Literal["layers", "parameters"] | None = Field(
         description="The sizes of the layers of the base, or only its number of weights."

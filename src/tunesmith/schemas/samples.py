@@ -230,7 +230,7 @@ SAMPLES: Final[dict[str, Any]] = {
     "steps": 76,
     "tokens": 102_858,
     "seconds": 88.5,
-    "memory_bytes": 111_149_056,
+    "memory_bytes": 541_149_056,
     "memory_basis": "layers",
     "num_past_runs": 0,
     "affordable": True,
