@@ -106,9 +106,9 @@ function Filters({ filter, change }: { filter: Filter; change: (part: Partial<Fi
   const day = (name: "from" | "until") => (
     <Input
       type="date"
-      style={{ width: 150 }}
+      style={{ width: 190 }}
       aria-label={texts(`audit.${name}`)}
-      title={texts(`audit.${name}`)}
+      prefix={<span className="quiet">{texts(`audit.${name}`)}</span>}
       value={filter[name]}
       onChange={(event) => change({ [name]: event.target.value })}
     />
