@@ -234,6 +234,23 @@ def test_shares_must_come_to_a_hundred_and_the_counts_follow(
         expect(page.get_by_text("(80.0%)")).to_be_visible()
 
 
+def test_a_waiting_job_says_on_its_page_what_it_waits_for_until_it_runs(
+    chromium: Browser, server: Server
+) -> None:
+    with server.api() as client, watched(chromium, server) as found:
+        me = f"/users/{client.get('/me').json()['user']['id']}"
+        client.patch(me, json={"quota_running_jobs": 0}).raise_for_status()
+        body = {"name": "patient", "base": "starter", "datasets": ["builtin:shop"]}
+        job = client.post("/jobs", json=body).json()["id"]
+        found.open(f"/jobs/{job}")
+        waits = found.page.get_by_role("alert").get_by_text("0 may at a time")
+        expect(waits).to_be_visible()
+        client.patch(me, json={"quota_running_jobs": None}).raise_for_status()
+        expect(waits).to_have_count(0)
+        assert client.post(f"/jobs/{job}/cancel").is_success
+        assert found.faults == []
+
+
 def test_a_hostile_card_shows_as_text(chromium: Browser, server: Server) -> None:
     """The answer of the API is replaced: no import would keep such a card."""
     body = {"path": "README.md", "text": CARD, "is_whole": True, "bytes": len(CARD)}
