@@ -11,6 +11,7 @@ from tests.e2e.console_browser import Server, watched
 from tests.e2e.trained import submit, trained
 
 pytestmark = pytest.mark.slow
+PICTURE = "(canvas) => canvas.toDataURL()"
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,33 @@ def test_a_curve_is_saved_as_a_picture_and_read_beside_reference_values(
         expect(page.get_by_role("region", name="Memory utilisation")).to_be_visible()
         speed = page.get_by_role("region", name="Tokens per second")
         expect(speed).to_contain_text("1,650 (machines: 1, cards: 8)")
+        assert found.faults == []
+
+
+def test_a_curve_is_read_and_zoomed_by_keys(
+    chromium: Browser, server: Server, jobs: list[dict[str, Any]]
+) -> None:
+    """F4: what the mouse does on a chart, without one."""
+    with watched(chromium, server) as found:
+        found.open(f"/jobs/{jobs[1]['id']}/metrics")
+        chart = found.page.get_by_role("region", name="Loss", exact=True)
+        plot, canvas = chart.get_by_role("group", name="Loss"), chart.locator(".uplot canvas")
+        canvas.wait_for()
+        plot.focus()
+        expect(chart.get_by_text("point to point")).to_be_visible()
+        step = chart.locator(".u-legend .u-series").first
+        for number in ("0", "1", "2"):  # the validation before the first step is a point, too
+            plot.press("ArrowRight")
+            expect(step).to_contain_text(number)
+        whole = canvas.evaluate(PICTURE)
+        plot.press("+")
+        found.page.wait_for_function(
+            f"([c, old]) => ({PICTURE})(c) !== old", arg=[canvas.element_handle(), whole]
+        )
+        plot.press("0")
+        found.page.wait_for_function(
+            f"([c, old]) => ({PICTURE})(c) === old", arg=[canvas.element_handle(), whole]
+        )
         assert found.faults == []
 
 

@@ -1,13 +1,14 @@
-/** Curves over steps: drag to zoom, double-click to see all, values at the cursor, a picture. */
+/** Curves over steps: drag or keys to zoom and to see all, values at the cursor, a picture. */
 import { CameraOutlined, ExpandOutlined } from "@ant-design/icons";
 import { Button, Tooltip } from "antd";
-import { useEffect, useMemo, useRef } from "react";
+import { useEffect, useId, useMemo, useRef, type KeyboardEvent } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { useLook } from "../app/look";
 import { CURVES, type Look } from "../app/theme";
 import { aligned } from "../logic/curves";
 import { short } from "../logic/format";
+import { moved, zoomed } from "../logic/zoom";
 import { useTexts } from "../texts/language";
 import { download } from "./download";
 
@@ -35,6 +36,7 @@ interface Props {
 export function Chart({ title, curves, format = short, height = 220, about }: Props) {
   const texts = useTexts();
   const { look } = useLook();
+  const keysId = useId();
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const data = useMemo(
@@ -96,10 +98,46 @@ export function Chart({ title, curves, format = short, height = 220, about }: Pr
           />
         </Tooltip>
       </div>
-      <div ref={place} style={{ minHeight: height }} />
+      <div
+        ref={place}
+        className="plot"
+        style={{ minHeight: height }}
+        tabIndex={0}
+        role="group"
+        aria-label={title}
+        aria-describedby={keysId}
+        onKeyDown={(event) => plot.current && followKey(plot.current, event)}
+      />
+      <div id={keysId} className="quiet keys">
+        {texts("chart.keys")}
+      </div>
       {about && <div className="quiet about">{about}</div>}
     </section>
   );
+}
+
+/** Arrows move the cursor from point to point, + and - zoom around it, 0 shows all. */
+function followKey(plot: uPlot, event: KeyboardEvent) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const steps = plot.data[0];
+  const [first, last] = [steps[0], steps.at(-1)];
+  const { min, max } = plot.scales.x ?? {};
+  if (first === undefined || last === undefined || min == null || max == null) return;
+  const { idx } = plot.cursor;
+  const at = (idx == null ? undefined : steps[idx]) ?? (min + max) / 2;
+  if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
+    const step = steps[moved(event.key, idx, steps.length, event.shiftKey)] ?? first;
+    if (step < min || step > max) plot.setScale("x", { min: min + step - at, max: max + step - at });
+    // A new scale counts from the next microtask on.
+    const top = plot.bbox.height / 2 / uPlot.pxRatio;
+    queueMicrotask(() => plot.setCursor({ left: plot.valToPos(step, "x"), top }));
+  } else if (["+", "=", "-"].includes(event.key)) {
+    const [low, high] = zoomed([min, max], [first, last], at, event.key === "-" ? 2 : 0.5);
+    plot.setScale("x", { min: low, max: high });
+  } else if (event.key === "0") {
+    plot.setData(plot.data, true);
+  } else return;
+  event.preventDefault();
 }
 
 function optionsOf(

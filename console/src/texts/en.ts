@@ -171,6 +171,7 @@ export const en = {
   "curves.none": "The curves begin with the first step.",
   "chart.step": "Step",
   "chart.all": "Show all",
+  "chart.keys": "← → from point to point (a tenth of all with Shift) · + − zoom · 0 show all",
   "chart.picture": "Save as picture",
   "log.search": "Search the log",
   "log.before": "Earlier lines",

@@ -172,6 +172,7 @@ export const zh: Record<TextKey, string> = {
   "curves.none": "从第一步开始显示曲线。",
   "chart.step": "步数",
   "chart.all": "显示全部",
+  "chart.keys": "← → 逐点移动（按住 Shift 一次移动十分之一） · + − 缩放 · 0 显示全部",
   "chart.picture": "保存为图片",
   "log.search": "搜索日志",
   "log.before": "更早的日志",
