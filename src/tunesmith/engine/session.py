@@ -6,6 +6,7 @@ import faulthandler
 import logging
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +24,7 @@ from tunesmith.recipe import Recipe, load_recipe
 from tunesmith.recipe.problems import refuse
 from tunesmith.recipe.trackers import missing_trackers
 from tunesmith.runs import (
+    CheckpointDir,
     EventWriter,
     RunDir,
     acquire_lock,
@@ -119,24 +121,10 @@ def run_to_an_end(
     """`train`, with its beginning and every kind of ending as an event."""
     broken: list[str] = []
     found = latest_valid_checkpoint(run, lambda path, why: broken.append(f"{path.name}: {why}"))
-    reporter.emit(
-        "started",
-        name=recipe.name,
-        stage=recipe.stage.kind,
-        method=recipe.adapter.kind,
-        base=recipe.model.base,
-        device=device_name(device),
-        attempt=attempt,
-        pid=os.getpid(),
-        resumed_from_step=None if found is None else found.step,
-    )
-    for reason in broken:
-        reporter.warn("checkpoint_broken", f"A checkpoint is not used. {reason}")
-    first_step = None if attempt == 1 else 0 if found is None else found.step + 1
-    reporter.use_trackers(recipe, run, first_step=first_step)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)  # until `train` listens at step boundaries
     try:
+        tell_beginning(recipe, run, reporter, device, attempt, found, broken)
         outcome = train(recipe, run, reporter, ranks, device, found)
         clear_control(run)  # what was asked for has been done
         if outcome.status == "cancelled":
@@ -161,6 +149,33 @@ def run_to_an_end(
         return known.exit_code
     finally:
         reporter.close()
+
+
+def tell_beginning(
+    recipe: Recipe,
+    run: RunDir,
+    reporter: Reporter,
+    device: torch.device,
+    attempt: int,
+    found: CheckpointDir | None,
+    broken: Sequence[str],
+) -> None:
+    """The event of an attempt that begins, and where else its events go."""
+    reporter.emit(
+        "started",
+        name=recipe.name,
+        stage=recipe.stage.kind,
+        method=recipe.adapter.kind,
+        base=recipe.model.base,
+        device=device_name(device),
+        attempt=attempt,
+        pid=os.getpid(),
+        resumed_from_step=None if found is None else found.step,
+    )
+    for reason in broken:
+        reporter.warn("checkpoint_broken", f"A checkpoint is not used. {reason}")
+    first_step = None if attempt == 1 else 0 if found is None else found.step + 1
+    reporter.use_trackers(recipe, run, first_step=first_step)
 
 
 def is_lost_rank(error: Exception) -> bool:

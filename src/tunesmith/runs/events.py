@@ -53,9 +53,12 @@ class EventWriter:
                 "type": event_type,
                 **fields,
             }
+            line = _encode(event)
             with storage_errors(self._run.events_path):
-                self._append(_encode(event))
-            self._seq += 1
+                # First: a signal handler that raises once the line is there must not let the
+                # next event have its number, too.
+                self._seq += 1
+                self._append(line)
 
     def _append(self, line: bytes) -> None:
         size = os.fstat(self._file).st_size
@@ -64,6 +67,7 @@ class EventWriter:
             while view:
                 view = view[os.write(self._file, view) :]
         except OSError:
+            self._seq -= 1
             # Leave no half line behind; should that fail too, the next writer repairs it.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, size)

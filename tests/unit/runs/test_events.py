@@ -166,6 +166,23 @@ def test_events_of_several_threads_do_not_mix(run: RunDir) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_interrupt_right_after_a_line_does_not_give_its_number_twice(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with EventWriter(run, attempt=1) as writer:
+        with monkeypatch.context() as patched:
+
+            def interrupted(file: int, data: bytes, write=os.write) -> int:
+                write(file, data)
+                raise KeyboardInterrupt
+
+            patched.setattr(os, "write", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                writer.emit("started")
+        writer.emit("paused")
+    assert [(e["type"], e["seq"]) for e in read_events(run)[0]] == [("started", 1), ("paused", 2)]
+
+
 def test_a_full_disk_is_reported_as_such(run: RunDir) -> None:
     """FAULTS row 4."""
     run.events_path.symlink_to("/dev/full")
