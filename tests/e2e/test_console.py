@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Request, Route, expect
 from tests.e2e.console_browser import TOKEN, Server, watched
+from tests.e2e.trained import submit
 
 pytestmark = pytest.mark.slow
 
@@ -26,27 +28,94 @@ HOSTILE = (
 )
 
 
-def test_a_first_run_comes_to_a_running_training_in_three_clicks_and_to_its_model(
-    chromium: Browser, tmp_path: Path
+@dataclass(frozen=True)
+class Words:
+    """What the first run meets, in one language."""
+
+    token: str
+    sign_in: str
+    new_password: str
+    set_password: str
+    start: str
+    running: str
+    keep: str
+    view_model: str
+    files: str
+    results: str
+    beside: str
+    question: str
+
+
+ENGLISH = Words(
+    token="Token", sign_in="Sign in", new_password="New password", set_password="Set password",
+    start="Start training", running="Running", keep="Stop and keep", view_model="View model",
+    files="Model files", results="Results", beside="Ask it beside its base",
+    question="Question to all models",
+)  # fmt: skip
+CHINESE = Words(
+    token="令牌", sign_in="登录", new_password="新密码", set_password="设置密码",
+    start="开始训练", running="运行中", keep="停止并保留", view_model="查看模型",
+    files="模型文件", results="结果", beside="与基座模型对比提问", question="向所有模型提问",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", ENGLISH), ("zh", CHINESE)])
+def test_a_first_run_comes_in_three_clicks_to_a_training_then_to_its_model_and_to_an_answer(
+    chromium: Browser, tmp_path: Path, language: str, words: Words
 ) -> None:
     server = Server(tmp_path)
-    with watched(chromium, server, signed_in=False) as found:
+    with watched(chromium, server, language=language, signed_in=False) as found:
         page = found.page
         page.goto(server.url)
-        page.get_by_label("Token").fill(TOKEN)
-        page.get_by_role("button", name="Sign in").click()
-        page.get_by_label("New password").fill("a good long password")
-        page.get_by_role("button", name="Set password").click()
-        page.get_by_role("button", name="Start training").click()
-        page.get_by_text("Running", exact=True).first.wait_for()
+        page.get_by_label(words.token).fill(TOKEN)
+        page.get_by_role("button", name=words.sign_in).click()
+        page.get_by_label(words.new_password).fill("a good long password")
+        page.get_by_role("button", name=words.set_password).click()
+        page.get_by_role("button", name=words.start).click()
+        page.get_by_text(words.running, exact=True).first.wait_for()
         page.locator(".uplot canvas").first.wait_for()
-        page.get_by_role("button", name="Stop and keep").click()
-        page.get_by_role("dialog").get_by_role("button", name="Stop and keep").click()
-        page.get_by_role("button", name="View model").click()
-        page.get_by_role("tab", name="Model files").click()
+        page.get_by_role("button", name=words.keep).click()
+        page.get_by_role("dialog").get_by_role("button", name=words.keep).click()
+        page.get_by_role("button", name=words.view_model).wait_for()
+        page.get_by_role("tab", name=words.results).click()
+        page.get_by_role("button", name=words.beside).click()
+        question = page.get_by_role("textbox", name=words.question)
+        question.fill("Where is my order?")
+        question.press("Enter")
+        expect(page.locator(".told")).to_have_count(2)  # of the base and of the result
+        page.go_back()
+        page.get_by_role("button", name=words.view_model).click()
+        page.get_by_role("tab", name=words.files).click()
         page.get_by_text("passport.json").wait_for()
         assert found.faults == []
     server.end()
+
+
+def test_two_users_at_once_see_each_other_s_jobs_and_keep_their_own_language(
+    chromium: Browser, server: Server
+) -> None:
+    with server.api() as client:
+        user = {"name": "wang.fang", "password": "a good long password", "language": "zh"}
+        user_id = client.post("/users", json=user).json()["id"]
+        project = client.get("/projects").json()["data"][0]["id"]
+        client.put(
+            f"/projects/{project}/members/{user_id}", json={"role": "member"}
+        ).raise_for_status()
+        with (
+            watched(chromium, server) as mine,
+            watched(chromium, server, language="zh", signed_in=False) as hers,
+        ):
+            hers.page.goto(server.url)
+            hers.page.get_by_label("用户名").fill(user["name"])
+            hers.page.get_by_label("密码", exact=True).last.fill(user["password"])
+            hers.page.get_by_role("button", name="登录").click()
+            hers.page.get_by_role("link", name="训练任务").click()
+            mine.open("/jobs")
+            submit(client, "of-the-admin", max_steps=1)
+            for one, details in ((mine, "Details"), (hers, "详情")):  # without a reload
+                row = one.page.get_by_role("row", name="of-the-admin")
+                expect(row.get_by_role("link", name=details)).to_be_visible()
+            assert mine.faults == hers.faults == []
 
 
 def test_a_password_signs_in_and_a_wrong_one_is_told_in_chinese(
