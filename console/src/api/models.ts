@@ -6,6 +6,7 @@ import { useList } from "./lists";
 
 export type Model = Schemas["ModelRead"];
 export type ModelDetails = Schemas["ModelDetails"];
+export type Preset = Schemas["PresetList"]["data"][number];
 
 export interface ModelFilter {
   project_id?: string;

@@ -60,7 +60,12 @@ export function themeOf(look: Look): ThemeConfig {
             ...{ colorError: "#f28b82", colorErrorHover: "#f6aea9", dangerColor: "#1b1112" },
           }
         : {},
-      Tag: dark ? { colorInfo: "#2dd4bf" } : { colorSuccess: "#14632f" },
+      // A tag without a colour stands on the page as well as on a card.
+      Tag: dark ? { colorInfo: "#2dd4bf", defaultBg: "#262c36" } : { colorSuccess: "#14632f", defaultBg: "#e9ebef" },
+      // The track of the dark algorithm can hardly be told from a card.
+      Slider: dark
+        ? { trackBg: "#14a394", trackHoverBg: "#2dd4bf", handleColor: "#14a394", railBg: "#353c47", railHoverBg: "#404855" }
+        : {},
       Table: { headerBg: dark ? "#1c212a" : "#fafbfc" },
     },
   };

@@ -20,6 +20,8 @@ export function eventText({ type, message, data }: Pick<Event, "type" | "message
         from: translateWord("status", text("from")),
         to: translateWord("status", text("to")),
       });
+    case "model":
+      return text("name") ? translate("event.made", { name: text("name") }) : message;
     case "started":
       return translate("event.startedOn", { base: text("base"), method: text("method"), device: text("device") });
     case "plan":

@@ -64,7 +64,6 @@ export const enStages = {
   "preview.chosen": "Better answer",
   "preview.rejected": "Worse answer",
   "preview.window": "split after every {count} tokens",
-  "rows.rejected": "Worse answer",
   "rows.judged": "Judged",
   "rows.good": "Good",
   "rows.bad": "Bad",

@@ -202,7 +202,7 @@ export const enUse = {
   "verdict.how": "Both models answered the same rows. The bar is the 95 % interval of the difference, from {count} drawings of the rows; where it crosses the middle, chance may explain the difference.",
   "verdict.interval": "Difference {value}, 95 % interval {interval}",
   "verdict.latency": "Time of an answer, beside the base",
-  "verdict.length": "Length beyond base and right answers",
+  "verdict.length": "Growth of answers, beside base and reference",
   "verdict.primary": "primary",
   "verdict.rows": "Test rows",
   "verdict.score": "Score",

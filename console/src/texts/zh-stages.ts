@@ -66,7 +66,6 @@ export const zhStages: Record<keyof typeof enStages, string> = {
   "preview.chosen": "较好的回答",
   "preview.rejected": "较差的回答",
   "preview.window": "每 {count} 个词元切分一次",
-  "rows.rejected": "较差的回答",
   "rows.judged": "评价",
   "rows.good": "好",
   "rows.bad": "坏",

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 Weight = Literal["note", "good", "warning"]
 STRETCHES: Final = 10
 LEAST_POINTS: Final = 20  # below that no shape can be told
+LEAST_VALIDATIONS: Final = 6  # from which on their last third is told from its first value
 EARLY_SHARE: Final = 0.1  # of the steps that are planned
 NOISY: Final = 0.3  # spread within a stretch, as a share of its median
 FLAT: Final = 0.02  # fall over the whole training that counts as none
@@ -124,13 +125,15 @@ def _overfitting(curve: Curve) -> list[Finding]:
     if last <= OVERFITTED * best or last_step == best_step:
         return []
     numbers = {"step": best_step, "best": _round(best), "last": _round(last)}
+    if best_step == 0:  # measured before the first update
+        return [Finding("never_better", "warning", numbers, _slower(curve, 0.3))]
     return [Finding("overfitting", "warning", numbers)]
 
 
 def _where_it_ends(curve: Curve, medians: Sequence[float]) -> list[Finding]:
     """Whether more steps would help, and where the loss lies."""
-    before, last = medians[STRETCHES - 4], medians[-1]
-    fall = (before - last) / before if before > 0 else 0.0
+    last = medians[-1]
+    fall = _fall_at_end(curve, medians)
     low, high = BAND
     numbers: dict[str, float | int] = {"loss": _round(last), "low": low, "high": high}
     overfitted = bool(_overfitting(curve)) and bool(curve.validation)
@@ -144,6 +147,18 @@ def _where_it_ends(curve: Curve, medians: Sequence[float]) -> list[Finding]:
     if fall > STILL and curve.is_over and not overfitted:
         return [Finding("still_falling", "note", numbers | {"percent": round(100 * fall)})]
     return [Finding("in_band", "good", numbers)] if low <= last <= high else []
+
+
+def _fall_at_end(curve: Curve, medians: Sequence[float]) -> float:
+    """The share by which the loss fell over the last third; on validation rows, which are always
+    the same, where there are enough values."""
+    if len(curve.validation) >= LEAST_VALIDATIONS:
+        last_step, last = curve.validation[-1]
+        earlier = [loss for step, loss in curve.validation if step <= last_step * 2 / 3]
+        before = earlier[-1] if earlier else last
+    else:
+        before, last = medians[STRETCHES - 4], medians[-1]
+    return (before - last) / before if before > 0 else 0.0
 
 
 def _slower(curve: Curve, factor: float) -> dict[str, Any]:
@@ -220,6 +235,17 @@ TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "平台会保留最佳步。请减少训练轮数，或增加数据。",
         ),
     },
+    "never_better": {
+        "en": (
+            "The validation loss is {last} and was never below the {best} of before the training.",
+            "The learning rate is too high, or the validation rows are of another kind; a third of "
+            "the rate is proposed.",
+        ),
+        "zh": (
+            "验证 loss 现在是 {last}，从未低于训练前的 {best}。",
+            "学习率过高，或验证数据与训练数据不同类；建议把学习率降到三分之一。",
+        ),
+    },
     "no_validation": {
         "en": (
             "Nothing was held out, so nobody can see whether the model overfits.",
@@ -257,11 +283,12 @@ TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     },
     "above_band": {
         "en": (
-            "The loss is {loss}, above the usual band of {low} to {high}, and hardly falls.",
+            "The loss is {loss}, above the usual band of {low} to {high}, and hardly fell over "
+            "the last third.",
             "Look at the data and the learning rate; a larger model or rank may learn more.",
         ),
         "zh": (
-            "loss 为 {loss}，高于常见区间 {low}-{high}，且几乎不再下降。",
+            "loss 为 {loss}，高于常见区间 {low}-{high}，且最后三分之一几乎没有下降。",
             "请检查数据和学习率；更大的模型或秩可能学到更多。",
         ),
     },

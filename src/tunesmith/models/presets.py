@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from tunesmith.recipe.capabilities import Choice, refusal
 from tunesmith.recipe.catalog import variants
 
 Task = Literal["text QA", "text generation", "custom"]
@@ -71,11 +72,18 @@ class Capability:
 
     stage: str
     method: str
-    available: bool
-    reason: str = ""  # a key of REASONS
+    reasons: tuple[str, str] | None = None  # why not, in English and in Chinese
+
+    @property
+    def available(self) -> bool:
+        return self.reasons is None
+
+    def reason(self, language: str) -> str:
+        """Why it is refused; empty where it is not."""
+        return self.reasons[language == "zh"] if self.reasons else ""
 
 
-REASONS: Final[dict[str, tuple[str, str]]] = {
+_REASONS: Final[dict[str, tuple[str, str]]] = {
     "own_code": (
         "Models of this family need Python code of their own, which is not run.",
         "该系列模型需要运行自带的 Python 代码，平台不执行此类代码。",
@@ -128,10 +136,20 @@ def capabilities(
         reason = "quantised"
     kinds = variants()
     return [
-        Capability(stage, method, not reason, reason)
+        Capability(stage, method, _REASONS[reason] if reason else _by_rules(stage, method))
         for stage in kinds["stage"]
         for method in kinds["adapter"]
     ]
+
+
+@cache
+def _by_rules(stage: str, method: str) -> tuple[str, str] | None:
+    """Why a recipe with both is refused whatever the model, in English and in Chinese."""
+    problem = refusal(Choice(stage, method))
+    if problem is None:
+        return None
+    en, zh = (problem.in_language(language) for language in ("en", "zh"))
+    return f"{en.message} {en.hint}", f"{zh.message}{zh.hint}"
 
 
 def memory_bytes(parameters: int, method: str) -> int:

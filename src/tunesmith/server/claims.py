@@ -243,7 +243,9 @@ def succeed(
             session,
             job,
             moment,
-            journal.Entry("model", f"New fine-tuned model created: {result.name}"),
+            journal.Entry(
+                "model", f"New fine-tuned model created: {result.name}", data={"name": result.name}
+            ),
         )
         transition(
             session,

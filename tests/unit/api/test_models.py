@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from sqlalchemy import select
 from tests.unit.api.conftest import Server
 
 from tunesmith.models.presets import presets
+from tunesmith.recipe.capabilities import Choice, refusal
+from tunesmith.recipe.catalog import variants
 from tunesmith.runs.manifest import write_manifest
 from tunesmith.server import clock, ids
 from tunesmith.server.errors import Conflict, NotFound
@@ -86,7 +89,13 @@ def test_presets_say_what_is_needed_to_choose(server: Server) -> None:
     assert small["memory_bytes"]["full"] > small["memory_bytes"]["lora"] > 1e9
     assert {row["family"] for row in answer["data"]} >= {"llama", "glm4", "qwen3", "baichuan"}
     assert "biggest model is not always the best" in " ".join(answer["guide"])
-    assert all(row["available"] for row in small["capabilities"])
+    kinds = variants()
+    refused = {(row["stage"], row["method"]) for row in small["capabilities"] if row["reason"]}
+    assert refused == {
+        pair for pair in product(kinds["stage"], kinds["adapter"]) if refusal(Choice(*pair))
+    }
+    assert ("rm", "prompt") in refused
+    assert ("sft", "prompt") not in refused
     refused = by_name["baichuan-inc/Baichuan2-7B-Chat"]["capabilities"]
     assert not any(row["available"] for row in refused)
     assert "Python code of their own" in refused[0]["reason"]

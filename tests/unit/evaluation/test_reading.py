@@ -74,6 +74,23 @@ def test_a_training_that_ends_too_early_is_told_to_go_on() -> None:
     assert codes(Curve(line, [(200, 1.1)], 1e-4, 200, 200, is_over=True)) == ["still_falling"]
 
 
+def test_whether_it_still_falls_is_read_from_validation_where_that_was_measured_often() -> None:
+    losses = [7.0 - 0.1 * n for n in range(25)] + [4.5, 4.6, 4.4, 4.5, 4.5]
+    validation = [(step, 4.2 + (30 - step) ** 2 / 300) for step in range(0, 31, 3)]
+    [finding] = read_curves(Curve(losses, validation, 1e-3, 30, 30, is_over=True))
+    assert finding.code == "above_band_falling"
+    validation = [(step, max(4.2, 7.0 - step / 5)) for step in range(0, 31, 3)]
+    [finding] = read_curves(Curve(losses, validation, 1e-3, 30, 30, is_over=True))
+    assert finding.code == "above_band"
+
+
+def test_a_training_that_made_nothing_better_is_not_said_to_learn_by_heart() -> None:
+    validation = [(0, 0.69), (10, 3.7), (20, 4.0), (30, 1.97)]
+    found = read_curves(Curve(falling(30, 3.0, 1.0), validation, 1e-3, 30, 30, is_over=True))
+    assert found[0].code == "never_better"
+    assert found[0].changes == {"training.learning_rate": 3e-4}
+
+
 def test_every_text_fills_its_places_in_both_languages() -> None:
     for code, languages in TEXTS.items():
         assert languages.keys() == {"en", "zh"}

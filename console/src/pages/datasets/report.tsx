@@ -66,7 +66,7 @@ export function Report({ dataset, version }: PartProps) {
   const actions = mayWrite && (
     <Space wrap>
       <Button loading={check.isPending} onClick={() => check.mutate()}>
-        {texts("report.check")}
+        {texts(isMissing ? "report.checkFirst" : "report.check")}
       </Button>
       <Button loading={mend.isPending} onClick={() => mend.mutate([])}>
         {texts("report.mend")}

@@ -130,13 +130,13 @@ export function Rows({ dataset, version }: PartProps) {
           { title: "#", dataIndex: "id", width: 80, className: "numbers" },
           { title: texts("rows.question"), key: "question", width: 320, ellipsis: true, render: (_, row) => excerpt(row).question },
           {
-            title: texts(isPaired ? "curves.chosen" : "rows.answer"),
+            title: texts(isPaired ? "preview.chosen" : "rows.answer"),
             key: "answer",
             ellipsis: true,
             render: (_, row) => excerpt(row).answer,
           },
           ...(isPaired
-            ? [{ title: texts("rows.rejected"), key: "rejected", ellipsis: true, render: (_: unknown, row: Row) => excerpt(row).rejected ?? "" }]
+            ? [{ title: texts("preview.rejected"), key: "rejected", ellipsis: true, render: (_: unknown, row: Row) => excerpt(row).rejected ?? "" }]
             : []),
           ...(isJudged ? [{ title: texts("rows.judged"), key: "judged", width: 100, render: (_: unknown, row: Row) => <Judged row={row} /> }] : []),
         ]}

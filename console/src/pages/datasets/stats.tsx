@@ -103,7 +103,7 @@ function Shown({ found }: { found: Counted }) {
           type="info"
           showIcon
           title={texts("stats.recommended", { length: count(found.recommended.max_length) })}
-          description={found.recommended.why}
+          description={<span className="sentence">{found.recommended.why}</span>}
         />
       )}
       <div className="wide-columns">

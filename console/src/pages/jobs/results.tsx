@@ -1,16 +1,14 @@
 /** What came of a job: its model, how good it was when it was saved, and what evaluations found. */
 import { Button, Descriptions, Skeleton } from "antd";
-import { useState } from "react";
-import { Link, useNavigate } from "react-router";
+import { Link } from "react-router";
 import { FINAL, type JobDetails } from "../../api/jobs";
 import { useModel, type ModelDetails } from "../../api/models";
-import { useSession } from "../../app/session";
 import { bytes, count, short } from "../../logic/format";
 import { ErrorBox } from "../../parts/error";
 import { Nothing } from "../../parts/page";
 import { translateWord, useTexts } from "../../texts/language";
-import { DeployDialog } from "../deployments/create";
 import { EvaluationTable } from "../evaluations/list";
+import { Uses } from "../models/uses";
 
 export function Results({ job }: { job: JobDetails }) {
   const texts = useTexts();
@@ -35,7 +33,7 @@ function OfModel({ id, job }: { id: string; job: JobDetails }) {
   return (
     <div className="stack">
       <Facts model={model.data} job={job} />
-      <Uses model={model.data} />
+      <Ways model={model.data} />
       <div>
         <h2 className="small">{texts("nav.evaluations")}</h2>
         <EvaluationTable modelId={id} />
@@ -64,35 +62,18 @@ function Facts({ model, job }: { model: ModelDetails; job: JobDetails }) {
 }
 
 /** Where one goes with a result. */
-function Uses({ model }: { model: ModelDetails }) {
+function Ways({ model }: { model: ModelDetails }) {
   const texts = useTexts();
-  const navigate = useNavigate();
-  const { mayWrite } = useSession();
-  const [isOpen, setOpen] = useState(false);
   const beside = [model.name, model.base].filter(Boolean).map((each) => `model=${encodeURIComponent(each)}`);
   return (
     <div className="row">
       <Link to={`/playground?${beside.join("&")}`}>
         <Button type="primary">{texts("results.beside")}</Button>
       </Link>
-      {mayWrite && (
-        <>
-          <Link to={`/evaluations?new=1&model=${model.id}`}>
-            <Button>{texts("evaluate.title")}</Button>
-          </Link>
-          <Button onClick={() => setOpen(true)}>{texts("deploy.deploy")}</Button>
-        </>
-      )}
+      <Uses model={model} />
       <Link to={`/models/${model.id}/files`}>
         <Button>{texts("model.tab.files")}</Button>
       </Link>
-      {isOpen && (
-        <DeployDialog
-          model={model.name}
-          onClose={() => setOpen(false)}
-          onMade={(made) => void navigate(`/deployments/${made.id}`)}
-        />
-      )}
     </div>
   );
 }

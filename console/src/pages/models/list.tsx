@@ -6,9 +6,10 @@ import { Link, useSearchParams } from "react-router";
 import type { Schemas } from "../../api/client";
 import { useModels, usePresets, type Model } from "../../api/models";
 import { useSession } from "../../app/session";
-import { bytes, count, short } from "../../logic/format";
+import { bytes, short } from "../../logic/format";
 import { ErrorBox } from "../../parts/error";
 import { More, Nothing, Title, When } from "../../parts/page";
+import { PresetFacts } from "../../parts/preset-facts";
 import { translateWord, useTexts, type Translate } from "../../texts/language";
 import { ImportDialog } from "./import";
 
@@ -126,9 +127,7 @@ function Presets() {
         <Card key={each.name} size="small" title={each.title} extra={<Tag>{each.size}</Tag>}>
           <p style={{ marginTop: 0 }}>{each.about}</p>
           <p className="quiet">
-            {texts("model.tokensARow", { count: count(each.context) })}
-            {each.memory_bytes.lora !== undefined && <> · LoRA {bytes(each.memory_bytes.lora)}</>}
-            {each.memory_bytes.full !== undefined && ` · ${texts("model.full")} ${bytes(each.memory_bytes.full)}`}
+            <PresetFacts of={each} />
           </p>
           <Methods capabilities={each.capabilities} />
           <div className="row" style={{ marginTop: 12 }}>

@@ -2,7 +2,6 @@
 import { RocketOutlined } from "@ant-design/icons";
 import { useQueryClient } from "@tanstack/react-query";
 import { App, Button, Card, Descriptions, Skeleton, Tabs, Tag, Typography } from "antd";
-import { useState } from "react";
 import { Link, useNavigate, useParams } from "react-router";
 import { api, ask } from "../../api/client";
 import { keys } from "../../api/keys";
@@ -12,11 +11,11 @@ import { bytes, count, dateTime, short } from "../../logic/format";
 import { ErrorBox } from "../../parts/error";
 import { Title } from "../../parts/page";
 import { translateWord, useTexts } from "../../texts/language";
-import { DeployDialog } from "../deployments/create";
 import { EvaluationTable } from "../evaluations/list";
 import { Card as ModelCard } from "./card";
 import { Files } from "./files";
 import { Lineage } from "./lineage";
+import { Uses } from "./uses";
 
 const TABS = ["information", "card", "files", "parameters", "lineage", "evaluations"] as const;
 type Tab = (typeof TABS)[number];
@@ -33,7 +32,6 @@ function Shown({ model, tab }: { model: ModelDetails; tab: Tab }) {
   const texts = useTexts();
   const navigate = useNavigate();
   const { mayWrite } = useSession();
-  const [isOpen, setOpen] = useState(false);
   return (
     <>
       <Title
@@ -45,14 +43,7 @@ function Shown({ model, tab }: { model: ModelDetails; tab: Tab }) {
           <>
             <Typography.Text copyable={{ text: model.name }}>{texts("model.copyName")}</Typography.Text>
             {mayWrite && <DeleteButton model={model} />}
-            {mayWrite && (
-              <>
-                <Link to={`/evaluations?new=1&model=${model.id}`}>
-                  <Button>{texts("evaluate.title")}</Button>
-                </Link>
-                <Button onClick={() => setOpen(true)}>{texts("deploy.deploy")}</Button>
-              </>
-            )}
+            <Uses model={model} />
             <Link to={`/playground?model=${encodeURIComponent(model.name)}`}>
               <Button>{texts("deploy.chat")}</Button>
             </Link>
@@ -78,13 +69,6 @@ function Shown({ model, tab }: { model: ModelDetails; tab: Tab }) {
           }))}
         />
       </Card>
-      {isOpen && (
-        <DeployDialog
-          model={model.name}
-          onClose={() => setOpen(false)}
-          onMade={(made) => void navigate(`/deployments/${made.id}`)}
-        />
-      )}
     </>
   );
 }

@@ -177,7 +177,6 @@ function Doctor() {
       showHeader={false}
       pagination={false}
       dataSource={doctor.data.checks}
-      scroll={{ x: 560 }}
       columns={[
         {
           dataIndex: "status",

@@ -4,10 +4,11 @@ import { useState } from "react";
 import type { Schemas } from "../../api/client";
 import { useModels, usePresets } from "../../api/models";
 import { useSession } from "../../app/session";
-import { bytes, count } from "../../logic/format";
+import { bytes } from "../../logic/format";
 import { Choices } from "../../parts/choice";
 import { ErrorBox } from "../../parts/error";
 import { More, Nothing } from "../../parts/page";
+import { PresetFacts } from "../../parts/preset-facts";
 import { useTexts } from "../../texts/language";
 import { StageChoice, stageOf } from "./stage";
 import type { PageProps } from "./train";
@@ -86,9 +87,7 @@ function Presets({ value, onChange, text, stage }: Props) {
           <>
             {each.about}
             <div style={{ marginTop: 6 }}>
-              {texts("model.tokensARow", { count: count(each.context) })}
-              {each.memory_bytes.lora !== undefined && ` · LoRA ${bytes(each.memory_bytes.lora)}`}
-              {each.memory_bytes.full !== undefined && ` · ${texts("model.full")} ${bytes(each.memory_bytes.full)}`}
+              <PresetFacts of={each} />
             </div>
           </>
         ),

@@ -10,6 +10,7 @@ import { uniqueKey } from "../../logic/key";
 import { ErrorBox } from "../../parts/error";
 import { translateWord, useLanguage, useTexts } from "../../texts/language";
 import { Counts } from "./counts";
+import { methodOf, stageOf } from "./stage";
 import { Notices } from "./summary";
 import type { PageProps } from "./train";
 
@@ -68,6 +69,8 @@ export function OrderPage({ draft, change, advice, onSent }: PageProps & { onSen
         styles={{ content: { overflowWrap: "anywhere" } }}
         items={[
           { key: "name", label: texts("job.name"), children: draft.name },
+          { key: "stage", label: texts("train.stage"), children: translateWord("stage", stageOf({ draft, advice })) },
+          { key: "method", label: texts("train.method"), children: translateWord("method", methodOf({ draft, advice })) },
           { key: "base", label: texts("job.base"), children: draft.base },
           { key: "data", label: texts("nav.datasets"), children: draft.datasets.map((each) => each.dataset).join(", ") },
           { key: "flavour", label: texts("job.flavour"), children: draft.flavour || texts("job.anyFlavour") },

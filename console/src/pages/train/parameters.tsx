@@ -9,7 +9,7 @@ import { Choices } from "../../parts/choice";
 import { translateWord, useLanguage, useTexts } from "../../texts/language";
 import { Parameter } from "./field";
 import { refusal } from "./model";
-import { stageOf } from "./stage";
+import { methodOf, stageOf } from "./stage";
 import type { PageProps } from "./train";
 import { Yaml } from "./yaml";
 
@@ -127,7 +127,8 @@ function MethodChoice({ draft, change, advice }: PageProps) {
   const method = advice.fields.find((each) => each.path === "adapter.kind");
   if (!method) return null;
   const stage = stageOf({ draft, advice });
-  const model = presets.data?.data.find((each) => each.name === draft.base);
+  const named = (name: string) => presets.data?.data.find((each) => each.name === name);
+  const model = named(draft.base) ?? named("starter"); // of one's own model: what holds for every model
   const known = (kind: string) => model?.capabilities.filter((can) => can.stage === stage && can.method === kind) ?? [];
   const about = (kind: string) => {
     const words = translateWord("methodAbout", kind);
@@ -136,7 +137,7 @@ function MethodChoice({ draft, change, advice }: PageProps) {
   return (
     <Choices
       label={texts("train.method")}
-      value={String(valueOf(method, draft, advice.preset))}
+      value={methodOf({ draft, advice })}
       onChange={(kind) => change({ values: { ...draft.values, [method.path]: kind } })}
       options={byUse(method.choices.map(String)).map((kind) => ({
         value: kind,

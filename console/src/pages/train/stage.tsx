@@ -56,8 +56,15 @@ function about(kind: string, otherwise: () => string): string {
   return words === kind ? otherwise() : words;
 }
 
+type Chosen = Pick<PageProps, "draft" | "advice">;
+
 /** The stage that a draft has now. */
-export function stageOf({ draft, advice }: Pick<PageProps, "draft" | "advice">): string {
-  const field = advice.fields.find((each) => each.path === "stage.kind");
-  return field ? String(valueOf(field, draft, advice.preset)) : "sft";
+export const stageOf = (chosen: Chosen): string => kindOf("stage.kind", chosen) ?? "sft";
+
+/** The method that a draft has now. */
+export const methodOf = (chosen: Chosen): string => kindOf("adapter.kind", chosen) ?? "lora";
+
+function kindOf(path: string, { draft, advice }: Chosen): string | undefined {
+  const field = advice.fields.find((each) => each.path === path);
+  return field && String(valueOf(field, draft, advice.preset));
 }

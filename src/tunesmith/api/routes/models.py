@@ -11,7 +11,6 @@ from tunesmith.api.dependencies import SOUGHT, After, CallerDep, CallerFirst, Li
 from tunesmith.api.documented import a_file
 from tunesmith.api.listed import listed
 from tunesmith.models.presets import (
-    REASONS,
     Capability,
     Preset,
     capabilities,
@@ -204,7 +203,7 @@ def _capabilities(found: list[Capability], language: str) -> list[CapabilityRead
             stage=row.stage,
             method=row.method,
             available=row.available,
-            reason=REASONS[row.reason][language == "zh"] if row.reason else "",
+            reason=row.reason(language),
         )
         for row in found
     ]

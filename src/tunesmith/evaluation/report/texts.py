@@ -306,7 +306,10 @@ def reason_text(reason: Reason, language: str) -> str:
     """One finding as a sentence."""
     values: dict[str, Any] = dict(reason.values)
     unit = str(values.get("unit", "share"))
-    shown: dict[str, Any] = {**values, "name": score_title(str(values.get("score", "")), language)}
+    name = score_title(str(values.get("score", "")), language)
+    if language == "zh" and name and name.isascii():
+        name += " "  # between Latin letters and Chinese
+    shown: dict[str, Any] = {**values, "name": name}
     for key in ("base", "tuned"):
         if key in values:
             shown[key] = number(values[key], unit)

@@ -87,14 +87,12 @@ def resolve_base(
         if found.deleted_at is None:
             return Base(found.id, found)
     preset = find_preset(name)
-    if preset is not None:
-        refused = next((row for row in capabilities(preset.family) if not row.available), None)
-        if refused is not None:
-            raise Conflict(
-                f"{preset.name} cannot be trained here: {preset.en}",
-                code="model_not_trainable",
-                name=preset.name,
-            )
+    if preset is not None and not any(row.available for row in capabilities(preset.family)):
+        raise Conflict(
+            f"{preset.name} cannot be trained here: {preset.en}",
+            code="model_not_trainable",
+            name=preset.name,
+        )
     if is_hub_id(name) and hub_downloads:
         return Base(name)
     if is_hub_id(name):
