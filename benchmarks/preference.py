@@ -1,9 +1,10 @@
-"""DPO side by side with TRL on the same pairs: tokens a second and peak memory, on the CPU.
+"""DPO or KTO side by side with TRL on the same rows: tokens a second and peak memory, on the CPU.
 
-    python benchmarks/preference.py PAIRS.json --model DIR --peer-python trl/bin/python [--steps 8]
+    python benchmarks/preference.py ROWS.json --model DIR --peer-python trl/bin/python [--stage kto]
 
-Both train LoRA of rank 16 in fp32 on pairs whose sides fit into --max-length, so that neither cuts
-anything. Rows come in each program's own order, so losses are shown and not compared.
+Both train LoRA of rank 16 in fp32 on answers that fit into --max-length, so that neither cuts
+anything. Rows come in each program's own order, so losses are shown and not compared. The same
+answers are trained by sft too, as many a step: what a preference costs in memory.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from harness.processes import PeakMemory, environment, run
-from tunesmith.data.conversation import PreferencePair
+from tunesmith.data.conversation import Message, PreferencePair, UnpairedPreference
 from tunesmith.data.formats import find_layout
 from tunesmith.data.readers import read_rows
 from tunesmith.data.renderer import Renderer
-from tunesmith.data.sides import pair_sides
+from tunesmith.data.sides import VIEWS, sides_of
 from tunesmith.data.tokenizer import TextTokenizer
 from tunesmith.recipe import Dataset
 from tunesmith.runs import RunDir, read_events
@@ -32,37 +34,62 @@ HERE = Path(__file__).resolve().parent
 WARM = 2  # steps that are not counted
 
 
-def fitting_rows(file: Path, model: Path, max_length: int) -> list[dict[str, Any]]:
-    """Pairs as conversations, where both sides fit."""
+def fitting_rows(file: Path, model: Path, max_length: int, stage: str) -> list[dict[str, Any]]:
+    """Rows as conversations, where every answer fits."""
     rows = [row for _, row in read_rows(file)]
     layout = find_layout(rows[:20], Dataset(dataset=file.name), file.name)
     renderer = Renderer(TextTokenizer.load(model))
     found: list[dict[str, Any]] = []
     for row in rows:
-        pair = layout.convert(row)
-        assert isinstance(pair, PreferencePair)
-        encoded = renderer.encode([side.record for side in pair_sides(pair)])
-        if len(encoded) == 2 and max(len(side.ids) for side in encoded) <= max_length:
-            found.append(
-                {
-                    name: [{"role": turn.role, "content": turn.content} for turn in turns]
-                    for name, turns in (
-                        ("prompt", pair.messages),
-                        ("chosen", pair.chosen),
-                        ("rejected", pair.rejected),
-                    )
-                }
-            )
+        record = layout.convert(row)
+        assert isinstance(record, PreferencePair | UnpairedPreference)
+        sides = sides_of(record, VIEWS[stage])
+        encoded = renderer.encode([side.record for side in sides])
+        if len(encoded) == len(sides) and max(len(each.ids) for each in encoded) <= max_length:
+            found.append(_row(record))
     return found
 
 
-def ours(options: argparse.Namespace, rows: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
-    """`tunesmith train`, read back from its events."""
-    data = folder / "pairs.jsonl"
+def _row(record: PreferencePair | UnpairedPreference) -> dict[str, Any]:
+    """In the form that both programs read."""
+    if isinstance(record, UnpairedPreference):
+        *before, answer = record.messages
+        return {
+            "prompt": _turns(before),
+            "completion": _turns([answer]),
+            "label": record.desirable,
+        }
+    return {
+        "prompt": _turns(record.messages),
+        "chosen": _turns(record.chosen),
+        "rejected": _turns(record.rejected),
+    }
+
+
+def _turns(messages: Iterable[Message]) -> list[dict[str, str]]:
+    return [{"role": each.role, "content": each.content} for each in messages]
+
+
+def as_answers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every answer of the rows as a conversation to learn from."""
+    return [
+        {"messages": row["prompt"] + row[answer]}
+        for row in rows
+        for answer in ("chosen", "rejected", "completion")
+        if answer in row
+    ]
+
+
+def ours(
+    options: argparse.Namespace, stage: str, rows: list[dict[str, Any]], folder: Path
+) -> dict[str, Any]:
+    """`tunesmith train`, read back from its events. As many answers a step in every stage."""
+    data = folder / f"{stage}.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    answers = 2 if stage == "sft" and options.stage == "dpo" else 1
     recipe = {
         "model": {"base": str(options.model), "dtype": "float32"},
-        "stage": {"kind": "dpo"},
+        "stage": {"kind": stage},
         "data": {
             "train": [{"dataset": str(data)}],
             "validation": {"kind": "none"},
@@ -71,18 +98,18 @@ def ours(options: argparse.Namespace, rows: list[dict[str, Any]], folder: Path) 
         },
         "training": {
             "max_steps": options.steps,
-            "batch_size": options.batch_size,
+            "batch_size": options.batch_size * answers,
             "learning_rate": 1e-4,
             "schedule": {"kind": "constant", "warmup_ratio": 0},
             "checkpoint": {"every_steps": 10**9},
         },
         "report": {"tensorboard": False},
     }
-    path, place, memory = folder / "recipe.yaml", folder / "run", PeakMemory()
+    path, place, memory = folder / f"{stage}.yaml", folder / f"run-{stage}", PeakMemory()
     path.write_text(json.dumps(recipe), encoding="utf-8")
     command = [sys.executable, "-m", "tunesmith", "train", path, "--run", place]
     settings = environment(options.threads, TUNESMITH_DATA_DIR=str(folder / "home"))
-    run(command, folder / "ours.log", settings, memory.watch)
+    run(command, folder / f"{stage}.log", settings, memory.watch)
     events, _ = read_events(RunDir(place).events_path)
     imports = "import torch, transformers, peft, resource as r; print(r.getrusage(0).ru_maxrss)"
     level = int(subprocess.check_output([sys.executable, "-c", imports])) * 1024
@@ -95,11 +122,11 @@ def theirs(options: argparse.Namespace, rows: list[dict[str, Any]], folder: Path
     job = {
         "model": str(options.model), "rows": rows, "scratch": str(folder / "trl"),
         "steps": options.steps, "batch_size": options.batch_size, "threads": options.threads,
-        "max_length": options.max_length, "learning_rate": 1e-4,
+        "max_length": options.max_length, "learning_rate": 1e-4, "stage": options.stage,
     }  # fmt: skip
     path = folder / "job.json"
     path.write_text(json.dumps(job), encoding="utf-8")
-    command = [options.peer_python, HERE / "peers" / "trl_dpo.py", path]
+    command = [options.peer_python, HERE / "peers" / "trl_preference.py", path]
     settings = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "HF_HUB_OFFLINE": "1"}
     with (folder / "trl.log").open("wb") as log:
         output = subprocess.check_output(command, stderr=log, env=settings)
@@ -111,9 +138,15 @@ def speed(steps: list[dict[str, Any]]) -> float:
     return statistics.median(step["tokens"] / step["seconds"] for step in steps[WARM:])
 
 
+def tokens(steps: list[dict[str, Any]]) -> float:
+    """Mean real tokens of a step, to see that all have the same work."""
+    return statistics.mean(step["tokens"] for step in steps)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("pairs", type=Path)
+    parser.add_argument("rows", type=Path)
+    parser.add_argument("--stage", choices=("dpo", "kto"), default="dpo")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--peer-python", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=8)
@@ -122,19 +155,24 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     options.model = options.model.resolve()
-    rows = fitting_rows(options.pairs, options.model, options.max_length)
+    rows = fitting_rows(options.rows, options.model, options.max_length, options.stage)
     with tempfile.TemporaryDirectory(prefix="tunesmith-preference-") as scratch:
-        mine, peer = ours(options, rows, Path(scratch)), theirs(options, rows, Path(scratch))
-    assert all(step["grad_norm"] > 0 for step in mine["steps"] + peer["steps"])
-    for name, found in (("tunesmith", mine), ("TRL", peer)):
+        place = Path(scratch)
+        mine = ours(options, options.stage, rows, place)
+        peer = theirs(options, rows, place)
+        plain = ours(options, "sft", as_answers(rows), place)
+    assert all(step["grad_norm"] > 0 for each in (mine, peer, plain) for step in each["steps"])
+    for name, found in (("tunesmith", mine), ("TRL", peer), ("sft", plain)):
         sys.stdout.write(
             f"{name:10} {speed(found['steps']):8.0f} tokens/s  "
+            f"{tokens(found['steps']):6.0f} tokens a step  "
             f"{found['peak_bytes'] / 1e6:8.0f} MB above imports  "
             f"first loss {found['steps'][0]['loss']:.4f}\n"
         )
     sys.stdout.write(
-        f"{len(rows)} pairs: {speed(mine['steps']) / speed(peer['steps']):.2f} x the speed, "
-        f"{mine['peak_bytes'] / peer['peak_bytes']:.2f} x the memory\n"
+        f"{len(rows)} rows of {options.stage}: {speed(mine['steps']) / speed(peer['steps']):.2f} x "
+        f"TRL's speed, {mine['peak_bytes'] / peer['peak_bytes']:.2f} x its memory, "
+        f"{mine['peak_bytes'] / plain['peak_bytes']:.2f} x the memory of sft\n"
     )
 
 

@@ -84,7 +84,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     places = Places(SHARED, Path(), Path())
     parser.add_argument("tokenizer", type=Path, nargs="?", default=places.tokenizer("llama-8m"))
-    parser.add_argument("dataset", type=Path, nargs="?", default=places.dataset)
+    parser.add_argument("dataset", type=Path, nargs="?", default=places.dataset())
     parser.add_argument("--repeats", type=int, default=5)
     return parser.parse_args()
 

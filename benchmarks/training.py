@@ -21,7 +21,7 @@ from typing import Any
 
 from harness import ours, peers
 from harness.environments import PEERS, Peer, ensure_environment
-from harness.jobs import JOBS, Job, Places
+from harness.jobs import CHAT, JOBS, Job, Places
 from harness.machine import describe_machine
 from harness.measurement import (
     BenchmarkError,
@@ -122,9 +122,14 @@ def chosen_jobs(options: argparse.Namespace, places: Places) -> list[Job]:
         return jobs
     say(f"{places.shared} has no rows: the package's own example takes their place, without goals.")
     for job in jobs:
-        if places.tokenizer(job.model) is None:
-            say(f"{job.name}: left out, its tokenizer is not at hand.")
-    return [replace(job, speed_goals={}) for job in jobs if places.tokenizer(job.model)]
+        if not at_hand(job, places):
+            say(f"{job.name}: left out, its tokenizer or its rows are not at hand.")
+    return [replace(job, speed_goals={}) for job in jobs if at_hand(job, places)]
+
+
+def at_hand(job: Job, places: Places) -> bool:
+    """Whether a job can run without the shared folder."""
+    return job.rows == CHAT and places.tokenizer(job.model) is not None
 
 
 def with_steps(job: Job, options: argparse.Namespace) -> Job:

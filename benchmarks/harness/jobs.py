@@ -51,6 +51,9 @@ MODELS = {
 }
 
 
+CHAT = "alpaca_zh_demo.json"  # what most jobs train on
+
+
 @dataclass(frozen=True)
 class Job:
     """One training that every contender runs on the same rows in the same order.
@@ -62,6 +65,8 @@ class Job:
     name: str
     model: str
     lora_rank: int | None
+    stage: str = "sft"
+    rows: str = CHAT  # a file of the shared folder
     warmup: int = 20
     timed: int = 50
     quick: tuple[int, int] = (5, 15)  # warm-up and timed steps of a quick pass
@@ -70,6 +75,7 @@ class Job:
     max_length: int = 1024
     learning_rate: float = 1e-4
     max_grad_norm: float = 1.0
+    memory_goal: float = 0.3  # peak memory above the level right after imports, against TRL
 
     @property
     def steps(self) -> int:
@@ -102,9 +108,31 @@ JOBS = {
             quick=(2, 6),
             speed_goals={"trl": 5.0},
         ),
+        Job(
+            "llama-pt",
+            "llama-8m",
+            8,
+            stage="pt",
+            rows="c4_demo.jsonl",
+            warmup=3,
+            timed=15,
+            quick=(3, 10),
+            speed_goals={"trl": 2.5},
+            memory_goal=0.5,
+        ),
+        Job(
+            "llama-tools",
+            "llama-8m",
+            8,
+            rows="glaive_toolcall_en_demo.json",
+            warmup=5,
+            timed=25,
+            quick=(3, 10),
+            speed_goals={"trl": 2.5},
+            memory_goal=0.5,
+        ),
     )
 }
-MEMORY_GOAL = 0.3  # peak memory above the level right after imports, against TRL
 LOSS_GOAL = 1e-4  # largest loss difference of the first 20 steps
 
 
@@ -123,13 +151,13 @@ class Places:
     @property
     def has_shared(self) -> bool:
         """Whether the rows and tokenizers that the goals are set for are at hand."""
-        return (self.shared / "data" / "alpaca_zh_demo.json").is_file()
+        return (self.shared / "data" / CHAT).is_file()
 
-    @property
-    def dataset(self) -> Path:
-        """The rows of all jobs."""
-        if self.has_shared:
-            return self.shared / "data" / "alpaca_zh_demo.json"
+    def dataset(self, rows: str = CHAT) -> Path:
+        """The rows of a job."""
+        found = self.shared / "data" / rows
+        if found.is_file():
+            return found
         return PACKAGE / "examples" / "customer-service" / "train.jsonl"
 
     def tokenizer(self, model: str) -> Path | None:

@@ -32,9 +32,9 @@ def recipe(job: Job, places: Places, *, seed: int, tensorboard: bool) -> dict[st
         "name": f"bench-{job.name}",
         "model": {"base": str(places.model(job.model)), "source": "local", "dtype": "float32"},
         "adapter": _adapter(job, places),
-        "stage": {"kind": "sft"},
+        "stage": {"kind": job.stage},
         "data": {
-            "train": [{"dataset": str(places.dataset)}],
+            "train": [{"dataset": str(places.dataset(job.rows))}],
             "validation": {"kind": "none"},
             "max_length": job.max_length,
         },

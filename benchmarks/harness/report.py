@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness.jobs import LOSS_GOAL, MEMORY_GOAL, Job
+from harness.jobs import LOSS_GOAL, Job
 from harness.machine import Machine
 from harness.measurement import Summary
 
@@ -88,7 +88,7 @@ def _against(job: Job, ours: Summary, peer: Summary, loss_difference: float) -> 
             "peak memory above imports",
             name,
             ours.bytes_above_imports / peer.bytes_above_imports,
-            MEMORY_GOAL if name == "trl" else None,
+            job.memory_goal if name == "trl" else None,
             lower_is_better=True,
         ),
         Ratio(

@@ -1,7 +1,7 @@
-"""One DPO training with TRL on a CPU: fp32, no checkpointing. See benchmarks/preference.py.
+"""One DPO or KTO training with TRL on a CPU: fp32, no checkpointing. See benchmarks/preference.py.
 
-`python trl_dpo.py JOB.json` prints one JSON document: seconds, tokens and loss of each step, and
-the peak memory above the level right after imports.
+`python trl_preference.py JOB.json` prints one JSON document: seconds, tokens and loss of each step,
+and the peak memory above the level right after imports.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-from trl import DPOConfig, DPOTrainer
+from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
+
+KINDS = {"dpo": (DPOTrainer, DPOConfig), "kto": (KTOTrainer, KTOConfig)}
 
 
 class Clock(TrainerCallback):
@@ -48,9 +50,10 @@ def main() -> None:
     imported = peak_bytes()
     torch.set_num_threads(job["threads"])
     clock = Clock()
-    trainer = DPOTrainer(
+    trainer_of, config_of = KINDS[job["stage"]]
+    trainer = trainer_of(
         model=AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32),
-        args=DPOConfig(
+        args=config_of(
             output_dir=job["scratch"], max_steps=job["steps"], max_length=job["max_length"],
             per_device_train_batch_size=job["batch_size"], learning_rate=job["learning_rate"],
             lr_scheduler_type="constant", beta=0.1, logging_steps=1, save_strategy="no",
