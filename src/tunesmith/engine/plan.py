@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 
 from tunesmith.data.batches import StepPlan, micro_batches
-from tunesmith.data.prepare import Prepared
+from tunesmith.data.prepare import Prepared, build_renderer
 from tunesmith.data.tokenizer import TextTokenizer
 from tunesmith.engine.adapter import trainable_parameters
 from tunesmith.engine.arena import Arena
@@ -39,7 +40,8 @@ from tunesmith.engine.setup import (
     step_plan,
 )
 from tunesmith.engine.stage_setup import stage_to_measure, trial_answers
-from tunesmith.recipe import Recipe, dump_recipe, load_recipe
+from tunesmith.engine.writing_speed import seconds_of_writing
+from tunesmith.recipe import Grpo, Recipe, dump_recipe, load_recipe
 from tunesmith.runs import RunDir
 from tunesmith.runs.files import format_bytes
 
@@ -64,6 +66,7 @@ class Plan:
     free: int
     tokens_per_second: float
     seconds: float
+    writing_seconds: float  # of these: until the model has written its own answers (grpo)
     device: str
     warnings: list[str]
 
@@ -124,16 +127,13 @@ def make_plan(recipe: Recipe, run: RunDir) -> Plan:
     micro_batch = recipe.training.micro_batch_tokens
     assert isinstance(micro_batch, int)
     memory = memory_of(recipe, base, model, micro_batch_tokens=micro_batch)
-    speed = 0.0
+    speed = writing = 0.0
     if memory.total <= FITS * free:
         speed = measured_speed(recipe, base, model, trial_answers(recipe, prepared), steps)
+        writing = writing_time(recipe, run, base, model, prepared, steps)
     tokens, labels = _tokens(trial_answers(recipe, prepared), steps)
     if recipe.stage.kind == "grpo":
         tokens, labels = (recipe.stage.group_size * each for each in (tokens, labels))
-        reporter.warnings.append(
-            "The time is that of learning from answers of half the longest length; writing them "
-            "comes on top, and is most of it."
-        )
     return Plan(
         rows=_rows(prepared),
         datasets=prepared.report["mixing"]["datasets"],
@@ -147,7 +147,8 @@ def make_plan(recipe: Recipe, run: RunDir) -> Plan:
         memory=memory,
         free=free,
         tokens_per_second=round(speed, 1),
-        seconds=round(tokens / speed, 1) if speed else 0.0,
+        seconds=round(tokens / speed + writing, 1) if speed else 0.0,
+        writing_seconds=round(writing, 1),
         device=device_name(device),
         warnings=reporter.warnings,
     )
@@ -211,6 +212,20 @@ def measured_speed(
     return statistics.median(speeds[1:] or speeds)
 
 
+def writing_time(
+    recipe: Recipe, run: RunDir, base: Base, model: Any, prepared: Prepared, steps: StepPlan
+) -> float:
+    """Seconds of the whole run in which the model writes the answers that it learns from."""
+    settings = recipe.stage
+    if not isinstance(settings, Grpo):
+        return 0.0
+    tokenizer = TextTokenizer.load(base.tokenizer_dir)
+    renderer = build_renderer(recipe.data, settings, tokenizer, base_dir=run.path)
+    first = next(iter(steps.steps()))
+    a_step = seconds_of_writing(recipe, model, renderer, prepared.train, first.rows, base.device)
+    return a_step * math.ceil(steps.total_steps / settings.iterations)
+
+
 def show(plan: Plan) -> str:
     """The plan for a person."""
     memory = plan.memory
@@ -234,6 +249,12 @@ def show(plan: Plan) -> str:
         lines.append(
             f"Time         about {minutes} min {seconds:02d} s at {plan.tokens_per_second:,.0f} "
             "tokens/s, measured here just now"
+        )
+    if plan.writing_seconds:
+        share = plan.writing_seconds / plan.seconds
+        lines.append(
+            f"Writing      {share:.0%} of the time goes to writing answers, if they have half of "
+            "the longest length"
         )
     lines += [f"Warning      {warning}" for warning in plan.warnings]
     lines.append("Fits." if plan.fits else "Does not fit. " + " ".join(plan.advice()))

@@ -52,11 +52,10 @@ class Sampler:
         self, questions: TokenTable, draws: Sequence[Draw], step: int, on_progress: Progress
     ) -> list[Answer]:
         """An answer for each draw, in their order."""
-        order = sorted(draws, key=lambda d: (int(questions.lengths[d.row]), d.place, d.turn))
         written: dict[tuple[int, int], Answer] = {}
         set_training(self.model, False)
         with torch.no_grad(), self._plain_attention():
-            for part in self._parts(questions, order):
+            for part in self.batches(questions, draws):
                 for answer in self._write(questions, part, step):
                     written[answer.place, answer.turn] = answer
                 on_progress(len(written), len(draws))
@@ -66,11 +65,11 @@ class Sampler:
         """The same without chance."""
         return replace(self, settings=self.settings.model_copy(update={"temperature": 0.0}))
 
-    def _parts(self, questions: TokenTable, draws: Sequence[Draw]) -> list[list[Draw]]:
-        """Draws that are written together; the longest question decides how many."""
+    def batches(self, questions: TokenTable, draws: Sequence[Draw]) -> list[list[Draw]]:
+        """Draws that are written together, by length; the longest question decides how many."""
         parts: list[list[Draw]] = []
         budget = TOGETHER[self.device.type]
-        for draw in draws:
+        for draw in sorted(draws, key=lambda d: (int(questions.lengths[d.row]), d.place, d.turn)):
             length = int(questions.lengths[draw.row]) + self.settings.max_answer_tokens
             if not parts or (len(parts[-1]) + 1) * length > budget:
                 parts.append([])

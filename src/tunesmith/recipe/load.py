@@ -253,11 +253,13 @@ def _schema(
             context = {"check_fields_together": False}
             return Recipe.model_validate(tree, context=context), failed
         except ValidationError as error:
-            found = {_path_of(each["loc"]): each["type"] for each in error.errors()}
+            found = {_path_of(each["loc"]): each for each in error.errors()}
         new = [path for path in found if path not in failed]
         assert new, f"replacing the values of {found} did not help"
         for path in new:
-            failed[path] = _problem(path, found[path], assembled, names)
+            failed[path] = _entry_problem(path, found[path], assembled) or _problem(
+                path, found[path]["type"], assembled, names
+            )
             _replace(tree, path)
 
 
@@ -301,6 +303,27 @@ def _problem(path: str, kind: str, assembled: Assembled, names: _Names) -> Probl
         alias=_alias(path, assembled),
         default=_told_default(doc, names),
     )
+
+
+def _entry_problem(path: str, error: Any, assembled: Assembled) -> Problem | None:
+    """What is wrong inside an entry of a list of objects, such as a reward; None elsewhere."""
+    location, kind = error["loc"], error["type"]
+    number = next((part for part in location if isinstance(part, int)), None)
+    if number is None or "objects" not in catalog()[generic(path)].types:
+        return None
+    line, entry = assembled.line(path), number + 1
+    if kind == "union_tag_invalid":
+        told = {"value": error["ctx"]["tag"], "kinds": error["ctx"]["expected_tags"]}
+        return problem("entry_of_unknown_kind", path, line, entry=entry, **told)
+    field = ".".join(map(str, location[location.index(number) + 2 :]))
+    if kind == "extra_forbidden":
+        return problem("entry_with_unknown", path, line, entry=entry, field=field)
+    if kind == "missing":
+        return problem("entry_without", path, line, entry=entry, field=field)
+    if not field:
+        return None
+    value = quoted(error["input"])
+    return problem("entry_with_bad_value", path, line, entry=entry, value=value, field=field)
 
 
 def _example(doc: FieldDoc) -> str:

@@ -234,6 +234,30 @@ TEXTS: Final[Mapping[str, Text]] = {
         "{value} 不在配置档 {profile} 允许的范围内{alias}；应为：{expected}。",
         "请修改取值，或选择其他配置档，例如 profile: default。",
     ),
+    "entry_of_unknown_kind": Text(
+        "entry {entry} has kind {value}, which is not one of {kinds}.",
+        "Write one of {kinds}.",
+        "第 {entry} 项的 kind 为 {value}；可选：{kinds}。",
+        "请填写其中之一：{kinds}。",
+    ),
+    "entry_with_unknown": Text(
+        "entry {entry} has a field {field}, which its kind does not know.",
+        "docs/reinforcement.md lists what each kind takes.",
+        "第 {entry} 项含有该 kind 没有的字段 {field}。",
+        "各种 kind 可用的字段见 docs/reinforcement.zh.md。",
+    ),
+    "entry_without": Text(
+        "entry {entry} lacks {field}.",
+        "Write {field} into it.",
+        "第 {entry} 项缺少 {field}。",
+        "请补充 {field}。",
+    ),
+    "entry_with_bad_value": Text(
+        "entry {entry} has {value} for {field}, which it does not take.",
+        "docs/reinforcement.md lists what each kind takes.",
+        "第 {entry} 项的 {field} 不能是 {value}。",
+        "各项的取值见 docs/reinforcement.zh.md。",
+    ),
     "unknown_kind": Text(
         "{value} is not one of {kinds}.",
         "Write one of {kinds}.",

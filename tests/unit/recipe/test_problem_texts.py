@@ -137,3 +137,21 @@ def test_words_read_differently_by_language_and_texts_stay_as_they_are() -> None
     assert [each["zh"] for each in some] == ["a 或 b", "a、b", "无", "是否想写 x？", "空值"]
     assert filled("{a} {b} {c}", {"a": either("xy"), "b": 1, "c": "t"}, "en") == "x or y 1 t"
     assert len(quoted("x" * 1000)["en"]) < 200
+
+
+@pytest.mark.parametrize(
+    ("entry", "code", "told"),
+    [
+        ({"kind": "format"}, "entry_of_unknown_kind", "entry 2 has kind format, which is not one"),
+        ({"kind": "python"}, "entry_without", "entry 2 lacks file."),
+        ({"kind": "json", "schemas": {}}, "entry_with_unknown", "entry 2 has a field schemas"),
+        ({"kind": "json", "weight": "x"}, "entry_with_bad_value", "entry 2 has 'x' for weight"),
+        (3, "bad_value", "is not a list of objects"),
+    ],
+)
+def test_what_is_wrong_inside_an_entry_of_a_list_is_told(entry: Any, code: str, told: str) -> None:
+    with pytest.raises(RecipeError) as refused:
+        parse({**SMALL, "stage": {"kind": "grpo", "rewards": ["json", entry]}})
+    [found] = read_problems(refused.value.details["problems"])
+    assert (found.path, found.code) == ("stage.rewards", code)
+    assert told in found.message
