@@ -73,6 +73,33 @@ def test_killed_again_and_again(training: Build, whole: Build, same_state: Build
     same_state(complete, cut)
 
 
+# Settings with a state of their own between steps.
+KEPT_STATES: dict[str, dict[str, Any]] = {
+    # From a scale that overflows at first, and doubles again and again.
+    "float16": {
+        "model": {"dtype": "float16"},
+        "training": {"loss_scale": {"initial": 2**22, "growth_steps": 2}},
+    },
+}
+
+
+@pytest.mark.parametrize("name", KEPT_STATES)
+def test_what_a_training_keeps_between_steps_is_resumed_to_the_last_bit(
+    training: Build, whole: Build, same_state: Build, name: str
+) -> None:
+    complete = whole(**KEPT_STATES[name])
+    cut = training("cut", **KEPT_STATES[name])
+    assert cut.go(fault="kill@step:5") == KILLED
+    assert cut.go(resume=True, fault="kill@step:8") == KILLED
+    cut.finish(resume=True)
+    same_state(complete, cut)
+    fields = ("loss_scale", "skipped_steps", "grad_norm")
+    if name == "float16":
+        assert complete.events("step")[-1]["skipped_steps"] > 0
+    ends = [[run.events("step")[-1].get(field) for field in fields] for run in (complete, cut)]
+    assert ends[0] == ends[1]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_pauses_at_the_next_step_boundary(
     training: Build, whole: Build, same_state: Build, number: int

@@ -118,6 +118,12 @@ class Arena:
         for group in self.groups:
             group.grad.zero_()
 
+    def divide(self, factor: float) -> None:
+        """Take the scale of the loss out of the gradients."""
+        if factor != 1.0:
+            for group in self.groups:
+                group.grad.mul_(1.0 / factor)
+
     def clip(self, max_norm: float) -> Tensor:
         """Scale gradients to a norm of at most `max_norm` (0: never); returns the norm before."""
         norms = [torch.linalg.vector_norm(group.grad) for group in self.groups]

@@ -4,7 +4,7 @@
       prompt_encoder.safetensors  what learns, where vectors in front of the text come from it
       adapter/ or model/     the weights, in the layout that PEFT or transformers loads
       optimizer.safetensors  Adam's moments, flat; exact weights where the model's are rounded
-      state.json             step, best evaluation, counters
+      state.json             step, best evaluation, counters, loss scale
       manifest.json          written last
 
 Random numbers need no state: each one is a function of seed, step and row.
@@ -46,6 +46,7 @@ class LoopState:
     tokens: int = 0
     seconds: float = 0.0
     recent_loss: float | None = None
+    scaling: dict[str, float] | None = None  # of the loss; see engine/loss_scale.py
 
 
 WriteWeights = Callable[[Path], None]

@@ -96,7 +96,7 @@ def check_bfloat16() -> list[Check]:
             "bfloat16",
             "warning",
             "not supported by this GPU: models compute in float32, in twice the memory",
-            "Lower data.max_length or take an adapter if memory runs out.",
+            "Write model.dtype: float16 for half of it.",
         )
     ]
 

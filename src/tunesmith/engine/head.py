@@ -9,13 +9,14 @@ Shapes: N label positions, D hidden, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tunesmith.engine.arena import gradient_of
+from tunesmith.engine.loss_scale import LossScale
 from tunesmith.engine.methods.vocabulary import TrainedRows, rows_of
 
 CHUNK_BYTES = 16 << 20  # logits of one chunk: small enough to stay near the processor
@@ -32,9 +33,10 @@ class Head:
     scale: float = 1.0
     softcap: float | None = None
     rows: TrainedRows | None = None  # of the weight, where only some are trained
+    loss_scale: LossScale = field(default_factory=LossScale)
 
     @classmethod
-    def of(cls, model: Any) -> Head:
+    def of(cls, model: Any, loss_scale: LossScale | None = None) -> Head:
         """Read the head of a transformers model."""
         config = model.config.get_text_config()
         scale = float(getattr(config, "logit_scale", None) or 1.0)  # Cohere
@@ -45,7 +47,8 @@ class Head:
         rows = rows_of(output)
         output = getattr(output, "base_layer", output) if rows is None else rows.table
         softcap = getattr(config, "final_logit_softcapping", None)  # Gemma 2 and 3
-        return cls(output.weight, getattr(output, "bias", None), scale, softcap, rows)
+        bias, losses = getattr(output, "bias", None), loss_scale or LossScale()
+        return cls(output.weight, bias, scale, softcap, rows, losses)
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """[N, V], in the type of the hidden states."""
@@ -75,7 +78,7 @@ class TokenScores:
 
 
 class _ChunkedLoss(torch.autograd.Function):
-    """factor * sum of token losses; gradients are made in forward, the factor included."""
+    """factor * sum of token losses; gradients are made in forward, factor and scale included."""
 
     @staticmethod
     def forward(
@@ -90,14 +93,19 @@ class _ChunkedLoss(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden_ND) if train else None
         losses = torch.empty(len(labels_N), dtype=torch.float32, device=hidden_ND.device)
         correct = torch.empty(len(labels_N), dtype=torch.bool, device=hidden_ND.device)
+        # Scaled gradients have their size before they are rounded; others get it in float32.
+        early = factor * head.loss_scale.value if head.loss_scale.is_on else 1.0
+        late = 1.0 if head.loss_scale.is_on else factor
         for part in _chunks(len(labels_N), head):
-            scores, grad_logits = _score(hidden_ND[part], labels_N[part], head, train, smoothing)
+            scores, grad_logits = _score(
+                hidden_ND[part], labels_N[part], head, train, smoothing, early
+            )
             losses[part], correct[part] = scores.loss_N, scores.correct_N
             if grad_hidden is not None and grad_logits is not None:
                 grad_hidden[part] = grad_logits @ head.weight_VD
-                _add_gradients(head, grad_logits, hidden_ND[part], factor)
+                _add_gradients(head, grad_logits, hidden_ND[part], late)
         if grad_hidden is not None:
-            grad_hidden.mul_(factor * head.scale)
+            grad_hidden.mul_(late * head.scale)
         ctx.grad_hidden = grad_hidden
         ctx.mark_non_differentiable(losses, correct)
         return losses.sum() * factor, losses, correct
@@ -105,7 +113,8 @@ class _ChunkedLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         del grads
-        # The parameters' gradients are already summed up, so the incoming gradient has to be 1.
+        # The parameters' gradients are already summed up, so the incoming gradient has to be 1, or
+        # that of the loss scale.
         grad_hidden, ctx.grad_hidden = ctx.grad_hidden, None
         return grad_hidden, None, None, None, None, None
 
@@ -133,9 +142,14 @@ def _chunk_logits(hidden_ND: Tensor, head: Head, train: bool) -> tuple[Tensor, T
 
 
 def _score(
-    hidden_ND: Tensor, labels_N: Tensor, head: Head, train: bool, smoothing: float = 0.0
+    hidden_ND: Tensor,
+    labels_N: Tensor,
+    head: Head,
+    train: bool,
+    smoothing: float = 0.0,
+    factor: float = 1.0,
 ) -> tuple[TokenScores, Tensor | None]:
-    """Scores of one chunk, and the gradient of its summed loss by the unscaled logits."""
+    """Scores of one chunk, and factor times the gradient of its loss by the unscaled logits."""
     logits, slope = _chunk_logits(hidden_ND, head, train)
     labels = labels_N[:, None]
     top, target = logits.amax(-1, keepdim=True), logits.gather(1, labels)
@@ -156,6 +170,8 @@ def _score(
         probabilities.sub_(smoothing / probabilities.shape[1])
     if slope is not None:
         probabilities.mul_(slope)
+    if factor != 1.0:
+        probabilities.mul_(factor)
     return scores, probabilities.to(hidden_ND.dtype)
 
 
@@ -184,8 +200,8 @@ def language_loss(
 ) -> tuple[Tensor, TokenScores]:
     """Sum of the token losses over the *global* number of targets, so that accumulation is exact.
 
-    Call `backward()` on the loss itself: gradients of the head are already in `.grad` when this
-    returns.
+    Call `LossScale.backward` on the loss itself: gradients of the head are already in `.grad` when
+    this returns.
     """
     train = torch.is_grad_enabled() and hidden_ND.requires_grad
     loss, losses, correct = _ChunkedLoss.apply(

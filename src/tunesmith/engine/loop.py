@@ -77,6 +77,7 @@ class StepResult:
     tokens: int
     targets: int
     grad_norm: Tensor | None = None
+    overflowed: bool = False  # in float16, which a smaller loss scale may mend
     metrics: dict[str, float] = field(default_factory=dict[str, float])
 
 
@@ -96,6 +97,8 @@ class Trainer:
     def __init__(self, parts: Parts, state: LoopState | None = None) -> None:
         self.parts = parts
         self.state = state or LoopState()
+        self._loss_scale = parts.head.loss_scale
+        self._loss_scale.restore(self.state.scaling)
         self._settings = parts.recipe.training
         assert isinstance(self._settings.micro_batch_tokens, int)
         self._micro_batch_tokens: int = self._settings.micro_batch_tokens
@@ -130,12 +133,13 @@ class Trainer:
         rate = self._settings.learning_rate * learning_rate_factor(
             self._settings.schedule, step.number, parts.plan.total_steps
         )
+        parts.arena.divide(self._loss_scale.value)
         result.grad_norm = parts.arena.clip(self._settings.max_grad_norm)
         loss = self._checked_loss(step, result)
-        set_rate(parts.optimizer, rate)
-        parts.optimizer.step()
-        parts.arena.publish()
-        parts.refresh()
+        if result.overflowed:
+            self._skip(step)
+        else:
+            self._update(rate)
         seconds = time.perf_counter() - started
         state.step = step.number
         state.tokens += result.tokens
@@ -146,6 +150,28 @@ class Trainer:
             self._report(step, result, rate)
         parts.faults.at("step", step.number)
         self._periodic_work(step)
+
+    def _update(self, rate: float) -> None:
+        """Move the weights by their gradients."""
+        parts = self.parts
+        set_rate(parts.optimizer, rate)
+        parts.optimizer.step()
+        parts.arena.publish()
+        parts.refresh()
+        self._loss_scale.passed()
+
+    def _skip(self, step: Step) -> None:
+        """Leave weights and moments as they are; rows and schedule go on as if they had moved."""
+        before, scale = self._loss_scale.value, self._loss_scale
+        scale.overflowed()
+        self.parts.reporter.warn(
+            "step_skipped",
+            f"Gradients of step {step.number} were too large for float16: its update is left out, "
+            f"and the loss scale goes from {before:g} to {scale.value:g}. Left out so far: "
+            f"{scale.skipped_steps}.",
+            "A few at the start and one now and then are usual; for more write model.dtype: "
+            "bfloat16 or float32.",
+        )
 
     def _begun(self, step: Step) -> Step:
         """The step with the rows that it learns from; a loop with rollouts writes them here."""
@@ -184,7 +210,7 @@ class Trainer:
             batch = parts.stage.batch(parts.table, rows, parts.device)
             work.set_keys(batch)
             found = parts.stage.loss(parts.backbone, parts.head, batch, totals)
-            found.loss.backward()
+            self._loss_scale.backward(found.loss)
             sums.add(found.sums)
             row_losses.append((rows, found.row_losses_B))
         parts.ranks.sum([group.grad for group in parts.arena.groups])
@@ -213,14 +239,18 @@ class Trainer:
         parts.row_losses.record(step.epoch, rows, total / np.maximum(times, 1))
 
     def _checked_loss(self, step: Step, result: StepResult) -> float:
-        """The mean loss; NaN or infinity ends the run before it can reach the weights."""
+        """The mean loss; NaN or infinity ends the run before it can reach the weights.
+
+        Gradients of float16 that overflowed are told in `result` while a smaller scale may help.
+        """
         assert result.grad_norm is not None
         sums, (norm,) = result.sums.values(result.grad_norm)
         result.metrics = self.parts.stage.metrics(sums, result.totals)
         loss = result.metrics["loss"]
         if self.parts.faults.at("loss", step.number) == "nan":
             loss = float("nan")
-        if np.isfinite(loss) and np.isfinite(norm):
+        result.overflowed = not np.isfinite(norm) and self._loss_scale.can_fall
+        if np.isfinite(loss) and (np.isfinite(norm) or result.overflowed):
             return loss
         what = f"Loss became {loss}" if not np.isfinite(loss) else f"Gradient norm became {norm}"
         lines = [self._place(int(row)) for row in step.rows]
@@ -293,7 +323,15 @@ class Trainer:
                 seconds / len(self._speed) * (parts.plan.total_steps - step.number), 1
             ),
             rows=self._told_rows(step),
+            **self._told_scale(),
         )
+
+    def _told_scale(self) -> dict[str, float]:
+        """Of a training in float16, for the event of a step."""
+        scale = self._loss_scale
+        if not scale.is_on:
+            return {}
+        return {"loss_scale": scale.value, "skipped_steps": scale.skipped_steps}
 
     def _told_rows(self, step: Step) -> list[int]:
         """Rows of the training data, for the event of a step."""
@@ -361,6 +399,7 @@ class Trainer:
             parts.reporter.progress("save", 0, 1, "checkpoint")
             # The record first: with the checkpoint these rows are not met again.
             parts.row_losses.write(parts.run.data_dir / "row_losses.parquet")
+            state.scaling = self._loss_scale.state()
             path = checkpoints.save_checkpoint(
                 parts.run, state, parts.arena, parts.optimizer, parts.write_weights, parts.faults
             )

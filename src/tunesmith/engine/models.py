@@ -344,18 +344,12 @@ def decide_dtype(
     kind = torch.device(device).type
     fitting = "bfloat16" if kind == "cuda" and torch.cuda.is_bf16_supported() else "float32"
     warn = on_warning or _ignore_warning
-    if requested == "float16":
-        warn(
-            "float16_not_available",
-            f"dtype float16 is not available yet; {fitting} is used instead.",
-            f"Write `dtype: {fitting}` or `dtype: auto` under `model:`.",
-        )
-    if requested in ("auto", "float16"):
+    if requested == "auto":
         return DTYPES[fitting]
-    if requested == "bfloat16" and kind == "cpu":
+    if requested != "float32" and kind == "cpu":
         warn(
-            "bfloat16_on_cpu",
-            "bfloat16 on this CPU may be more than ten times slower than float32.",
+            f"{requested}_on_cpu",
+            f"{requested} on this CPU may be more than ten times slower than float32.",
             "Write `dtype: auto` under `model:`.",
         )
     return DTYPES[requested]

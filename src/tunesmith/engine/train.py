@@ -23,6 +23,7 @@ from tunesmith.engine.faults import Faults
 from tunesmith.engine.fused import why_not_fused
 from tunesmith.engine.head import Head
 from tunesmith.engine.loop import Outcome, Parts
+from tunesmith.engine.loss_scale import LossScale
 from tunesmith.engine.methods.quantised import num_parameters
 from tunesmith.engine.model_card import Measure
 from tunesmith.engine.optimizer import Optimizers, build_optimizer, parameter_groups
@@ -92,7 +93,7 @@ def train(
     optimizer = build_optimizer(
         arena, recipe.training.optimizer, model=model, seed=recipe.training.seed
     )
-    head = Head.of(model)
+    head = Head.of(model, LossScale.of(recipe.training.loss_scale, base.dtype))
     stages = StageParts(
         *(recipe, run, model, backbone, head, prepared, plan, ranks, device, reporter)
     ).stages()

@@ -93,7 +93,6 @@ def assemble(layers: Sequence[Layer], devices: int) -> Assembled:
     _batch_size(out, devices)
     _packing(out)
     _learning_rate_multiplier(out)
-    _half_precision(out)
     return out
 
 
@@ -353,11 +352,3 @@ def _learning_rate_multiplier(out: Assembled) -> None:
     out.notices.append(
         notice("learning_rate_recorded", path, rate=show(rate), multiplier=show(multiplier.value))
     )
-
-
-def _half_precision(out: Assembled) -> None:
-    placed = out.values.get("model.dtype")
-    if placed is None or placed.value != "float16":
-        return
-    out.put("model.dtype", "auto", placed)
-    out.notices.append(notice("fp16_not_yet", "model.dtype"))

@@ -165,7 +165,7 @@ RULES: tuple[Callable[[Recipe], Found], ...] = (
 )
 """Of methods, precision, optimizers and devices; those of stages and data are in checks.py."""
 
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "float16")
 QUANTISATIONS = ("nf4", "int8")
 DEVICES = ("cpu", "cuda", "mps")
 

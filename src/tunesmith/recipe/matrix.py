@@ -50,10 +50,9 @@ PAGES = (
         intro=f"""\
 Training types, methods, number formats and devices, made by {_COMMAND}
 from the same rules that check a recipe before anything is loaded. Each training type with each
-method is trained for three steps and loaded again in the tests, on a CPU. `float16` of a recipe
-from another system is taken as `auto`: bfloat16 where the device has it, else float32. What a model
-of a certain family can be trained with stands on its page in the console and in `tunesmith models
-show`.""",
+method is trained for three steps and loaded again in the tests, on a CPU; each method once in the
+shorter number formats. What a model of a certain family can be trained with stands on its page in
+the console and in `tunesmith models show`.""",
         pairs="Training type and method",
         formats="Number format and device",
         quantised="Quantised base (QLoRA), method and device",
@@ -73,9 +72,8 @@ show`.""",
         intro=f"""\
 训练类型、训练方式、计算精度与设备的可用组合，由 {_COMMAND}
 根据检查配方的同一套规则生成（在加载任何内容之前检查）。每种训练类型与每种训练方式的组合，
-都在测试中于 CPU 上训练三步并重新加载。其他系统配方中的 `float16` 按 `auto` 处理：设备支持时用
-bfloat16，否则用 float32。某一系列模型支持哪些组合，见控制台中该模型的页面，或
-`tunesmith models show`。""",
+都在测试中于 CPU 上训练三步并重新加载；较短的精度则对每种训练方式各测一次。某一系列模型支持哪些
+组合，见控制台中该模型的页面，或 `tunesmith models show`。""",
         pairs="训练类型与训练方式",
         formats="计算精度与设备",
         quantised="量化的基座（QLoRA）与训练方式、设备",

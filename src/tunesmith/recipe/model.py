@@ -41,9 +41,13 @@ class Model(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = field(
         "auto",
         "Number format of computing. `auto`: bfloat16 where the GPU has it, else float32. "
-        "bfloat16 halves memory; float32 is exact and slow on a GPU.",
+        "bfloat16 halves memory; float32 is exact and slow on a GPU. float16 is for GPUs without "
+        "bfloat16, such as V100 and T4: as small, with losses scaled against underflow "
+        "(training.loss_scale). What is trained has exact float32 weights beside it in either.",
         "计算精度。`auto`：GPU 支持时用 bfloat16，否则用 float32。bfloat16 显存减半；float32 更精"
-        "确，但在 GPU 上较慢。",
+        "确，但在 GPU 上较慢。float16 用于不支持 bfloat16 的 GPU（如 V100、T4）：显存相同，通过缩放"
+        "损失避免下溢（training.loss_scale）。两种 16 位精度下，被训练的参数都另存一份 float32 精确"
+        "值。",
         aliases="torch_dtype compute_type fp16 bf16 pure_bf16 计算类型 计算精度",
         spellings="fp32=float32 bf16=bfloat16 fp16=float16 pure_bf16=bfloat16 half=float16",
     )

@@ -87,12 +87,6 @@ TEXTS: Final[Mapping[str, Text]] = {
         "learning_rate 为 {rate}：推荐值的 {multiplier} 倍。",
         "",
     ),
-    "fp16_not_yet": Text(
-        "fp16 is not available yet: bfloat16 is used where the device has it, else float32.",
-        "Write model.dtype: auto to choose this yourself.",
-        "暂不支持 fp16：设备支持时使用 bfloat16，否则使用 float32。",
-        "写 model.dtype: auto 可自行选择。",
-    ),
     "minimum_hardware": Text(
         "Minimum hardware of this preset: RAM of at least 32 GB, one V100 GPU, at least 24 GB of "
         "GPU memory.",

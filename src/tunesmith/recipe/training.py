@@ -137,6 +137,29 @@ class Optimizer(Section):
     )
 
 
+class LossScaling(Section):
+    """How losses are scaled with float16, whose smallest number many gradients fall below."""
+
+    initial: float = field(
+        65536.0,
+        "float16: what the loss is multiplied with at first. Where gradients become too large, the "
+        "step is left out and this is halved. Lower it if many first steps are left out.",
+        "float16：损失的初始放大倍数。梯度溢出时跳过该步并将其减半。若开始时跳过的步数较多，可调"
+        "小。",
+        aliases="init_scale",
+        ge=1,
+        le=2**24,
+    )
+    growth_steps: int = field(
+        2000,
+        "float16: updates in a row without overflow after which the factor is doubled.",
+        "float16：连续多少次更新没有溢出后，放大倍数加倍。",
+        aliases="growth_interval loss_scale_window",
+        unit="steps",
+        ge=1,
+    )
+
+
 class Evaluate(Section):
     """When the model is measured on the validation rows."""
 
@@ -297,6 +320,9 @@ class Training(Section):
     )
     schedule: Schedule = section(Schedule, "Course of the learning rate.", "学习率的变化过程。")
     optimizer: Optimizer = section(Optimizer, "Rule of the updates.", "参数更新规则。")
+    loss_scale: LossScaling = section(
+        LossScaling, "Scaling of losses, with float16 only.", "损失缩放，仅用于 float16。"
+    )
     max_grad_norm: float = field(
         1.0,
         "Gradients longer than this are shortened to it. Prevents leaps on odd rows; too small "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from tunesmith.data.batches import StepPlan
 from tunesmith.engine.faults import Faults
 from tunesmith.engine.loop import Parts, Trainer, checkpoints_of, is_out_of_memory
+from tunesmith.engine.loss_scale import LossScale
 from tunesmith.engine.optimizer import build_optimizer
 from tunesmith.engine.ranks import Ranks
 from tunesmith.engine.reporter import Reporter
@@ -36,8 +38,14 @@ def trainer(tmp_path: Path, bench: Build, table_of: Build) -> Generator[Build]:
     """`trainer(max_steps=3)`: a loop over four rows; `events()` reads what it says."""
     writers: list[EventWriter] = []
 
-    def build(*, faults: str = "", validation: Any = None, **training: Any) -> Trainer:
-        ours, table = bench("llama"), table_of([9, 30, 12, 25])
+    def build(
+        *,
+        faults: str = "",
+        validation: Any = None,
+        dtype: torch.dtype = torch.float32,
+        **training: Any,
+    ) -> Trainer:
+        ours, table = bench("llama", dtype=dtype), table_of([9, 30, 12, 25])
         run = RunDir.create(tmp_path / "run", "name: test\n", recipe_name="test")
         recipe = Recipe.model_validate(
             {
@@ -60,7 +68,9 @@ def trainer(tmp_path: Path, bench: Build, table_of: Build) -> Generator[Build]:
         )  # fmt: skip
         parts = Parts(
             recipe=recipe, run=run, model=ours.model, backbone=ours.backbone,
-            refresh=ours.backbone.refresh, head=ours.head, stage=LanguageStage(),
+            refresh=ours.backbone.refresh,
+            head=replace(ours.head, loss_scale=LossScale.of(settings.loss_scale, dtype)),
+            stage=LanguageStage(),
             arena=ours.arena, optimizer=build_optimizer(ours.arena, settings.optimizer),
             plan=plan, table=table, validation=validation, validation_stage=LanguageStage(),
             dropout=ours.dropout, device=CPU,
@@ -150,6 +160,74 @@ def test_gradients_that_are_not_finite_never_reach_the_weights(
     assert caught.value.details["rows"]
     for group, values in zip(made.parts.arena.groups, before, strict=True):
         assert torch.equal(group.flat, values)
+
+
+def test_a_step_that_overflows_moves_nothing_and_halves_the_scale(trainer: Build) -> None:
+    """The first gradients do not fit float16 at this scale; the schedule goes on all the same."""
+    made = trainer(
+        **{"dtype": torch.float16, "batch_size": 1, "schedule": {"warmup_ratio": 0.5}},
+        loss_scale={"initial": 2**24, "growth_steps": 100},
+    )
+    before = [group.flat.clone() for group in made.parts.arena.groups]
+    steps = list(made.parts.plan.steps())
+    made._train_step(steps[0])
+    for group, values in zip(made.parts.arena.groups, before, strict=True):
+        assert torch.equal(group.flat, values)
+    assert not made.parts.optimizer.param_groups[0]["params"][0].grad.isfinite().all()
+    for step in steps[1:]:
+        made._train_step(step)
+    told = events(made, "step")
+    assert told[0]["grad_norm"] is None
+    assert np.isfinite(told[0]["loss"])
+    assert [event["learning_rate"] for event in told[:2]] == pytest.approx([5e-5, 1e-4])
+    skipped = [event for event in told if event["grad_norm"] is None]
+    assert told[-1]["skipped_steps"] == len(skipped)
+    assert told[-1]["loss_scale"] == 2.0 ** (24 - len(skipped))
+    warnings = events(made, "warning")
+    assert [event["code"] for event in warnings] == ["step_skipped"] * len(skipped)
+
+
+def test_the_scale_grows_after_clean_steps_and_is_kept_with_the_state(trainer: Build) -> None:
+    made = trainer(
+        **{"dtype": torch.float16, "batch_size": 1, "epochs": 2, "max_steps": 5},
+        loss_scale={"initial": 64, "growth_steps": 2},
+    )
+    made.fit()
+    told = [event["loss_scale"] for event in events(made, "step")]
+    assert told == [64, 128, 128, 256, 256]
+    kept = made.state.scaling
+    assert kept == {"value": 256, "clean_steps": 1, "skipped_steps": 0}
+    scale = LossScale(64, 2)
+    scale.restore(kept)
+    assert scale == made.parts.head.loss_scale
+
+
+def test_gradients_that_overflow_without_any_scale_end_the_run(trainer: Build) -> None:
+    made = trainer(dtype=torch.float16, loss_scale={"initial": 1})
+    made.parts.arena.groups[0].flat.grad.fill_(float("inf"))
+    made.parts.arena.zero_grad = lambda: None
+    with pytest.raises(RunFailed, match="Gradient norm became inf"):
+        made.fit()
+
+
+def test_the_norm_and_clipping_are_of_unscaled_gradients(trainer: Build) -> None:
+    short = trainer(dtype=torch.float16, loss_scale={"initial": 1024})
+    short.fit()
+    (step,) = events(short, "step")
+    clipped = torch.cat([group.grad for group in short.parts.arena.groups]).norm()
+    assert float(clipped) == pytest.approx(1.0, rel=1e-4)
+    assert step["grad_norm"] > 1
+    whole = short_of_scale(trainer, short)
+    assert step["grad_norm"] == pytest.approx(whole, rel=1e-2)
+
+
+def short_of_scale(trainer: Build, other: Trainer) -> float:
+    """The gradient norm of the same step in float32."""
+    other.parts.run.path.rename(other.parts.run.path.with_name("short"))
+    made = trainer()
+    made.fit()
+    (step,) = events(made, "step")
+    return float(step["grad_norm"])
 
 
 def test_errors_of_memory_are_told_from_others() -> None:

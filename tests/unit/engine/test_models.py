@@ -154,13 +154,13 @@ def test_a_relative_folder_is_looked_up_beside_the_recipe(
     assert resolve_name("my-model", base_dir=tmp_path) == tmp_path / "my-model"
 
 
-def test_the_cpu_computes_in_float32_and_says_so_for_float16() -> None:
-    """D42 asks for fp16, which becomes float32 with a warning until fp16 lands."""
+def test_the_cpu_computes_in_float32_unless_told_otherwise_and_says_what_that_costs() -> None:
+    """D42 asks for fp16."""
     seen: list[str] = []
     assert models.decide_dtype("auto", "cpu") == torch.float32
     dtype = models.decide_dtype("float16", "cpu", lambda *warning: seen.append(warning[1]))
-    assert dtype == torch.float32
-    assert seen == ["dtype float16 is not available yet; float32 is used instead."]
+    assert dtype == torch.float16
+    assert seen == ["float16 on this CPU may be more than ten times slower than float32."]
     assert models.decide_dtype("bfloat16", "cpu") == torch.bfloat16
 
 

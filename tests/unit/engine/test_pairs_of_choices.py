@@ -58,8 +58,8 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 METHODS.update({name: {"kind": "lora", "rank": 4} for name in MODELS})
 MODELS.update({"oft-nf4": {"quantization": "nf4"}, "prompt-int8": {"quantization": "int8"}})
-# Each method in the shorter number format once.
-SHORT = [("sft", name, "bfloat16") for name in METHODS]
+# Each method in the shorter number formats once.
+SHORT = [("sft", name, dtype) for name in METHODS for dtype in ("bfloat16", "float16")]
 EVERY = [
     (stage, name, "float32")
     for stage in STAGES
@@ -105,7 +105,11 @@ def test_three_steps_of_a_stage_with_a_method_give_a_result_that_loads(
         loaded = load_recipe(run.recipe_path)
         assert train(loaded, run, Reporter(writer), Ranks(), torch.device("cpu")).state.step == 3
     steps = [event for event in read_events(run.events_path)[0] if event["type"] == "step"]
-    assert all(event["grad_norm"] > 0 for event in steps)
+    # A step of float16 whose gradients overflowed has no norm, and moves nothing.
+    norms = [event["grad_norm"] for event in steps if event["grad_norm"] is not None]
+    assert norms
+    assert all(norm > 0 for norm in norms)
+    assert dtype == "float16" or len(norms) == 3
     with torch.no_grad():
         made = reloaded(run, base, rewards=stage == "rm").eval()(IDS).logits
     assert bool(torch.isfinite(made).all())

@@ -355,12 +355,11 @@ def test_packing_becomes_batch_tokens_with_a_notice() -> None:
     assert recipe("packing: false\n").training.batch_tokens is None
 
 
-def test_fp16_becomes_auto_with_a_warning() -> None:
+def test_the_formats_of_other_systems_are_taken_as_they_are() -> None:
     """B8, D28."""
     for text in ("model: starter\nfp16: true\n", "model: {base: starter, dtype: fp16}\n"):
         loaded = loads("data: [a]\n" + text)
-        assert loaded.recipe.model.dtype == "auto"
-        assert "fp16_not_yet" in [notice.code for notice in loaded.notices]
+        assert loaded.recipe.model.dtype == "float16"
     assert recipe("bf16: true\n").model.dtype == "bfloat16"
     assert recipe("bf16: false\nfp16: false\n").model.dtype == "float32"
 

@@ -183,12 +183,11 @@ def test_the_preset_for_a_card_of_24_gb_fills_exactly_its_values() -> None:
     assert recipe.data.train[0].max_samples == 100000
     assert recipe.data.max_length == 1024
     assert value(recipe, "data.validation.fraction") == 0.1
-    assert recipe.model.dtype == "auto"
+    assert recipe.model.dtype == "float16"
     notices = {notice.code: notice.message for notice in loaded.notices}
     assert notices["minimum_hardware"].endswith(
         "RAM of at least 32 GB, one V100 GPU, at least 24 GB of GPU memory."
     )
-    assert "fp16_not_yet" in notices
     assert preset_changes(recipe) == []
 
 

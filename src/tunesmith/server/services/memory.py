@@ -157,9 +157,9 @@ def trainable_weights(adapter: Adapter, shape: Shape, parameters: int) -> int:
 
 
 def _bytes_per_value(dtype: str, *, on_gpu: bool) -> int:
-    if dtype in ("auto", "float16"):
+    if dtype == "auto":
         return 2 if on_gpu else 4
-    return 2 if dtype == "bfloat16" else 4
+    return 4 if dtype == "float32" else 2
 
 
 def _shape(session: Session, place: DataDir, resolved: Resolved) -> Shape | None:
