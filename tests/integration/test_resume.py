@@ -75,6 +75,10 @@ def test_killed_again_and_again(training: Build, whole: Build, same_state: Build
 
 # Settings with a state of their own between steps.
 KEPT_STATES: dict[str, dict[str, Any]] = {
+    "pure bfloat16": {
+        "model": {"dtype": "bfloat16"},
+        "training": {"master_weights": False},
+    },
     # From a scale that overflows at first, and doubles again and again.
     "float16": {
         "model": {"dtype": "float16"},

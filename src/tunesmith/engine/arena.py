@@ -28,14 +28,15 @@ class ParameterGroup:
 
 
 class FlatGroup:
-    """One group in flat memory: float32 values for the optimizer and float32 gradients.
+    """One group in flat memory: values for the optimizer and float32 gradients.
 
-    Where the model computes in a shorter type, `flat` is the exact copy that the optimizer updates
-    and the parameters are its rounded image (`publish`); gradients are summed in float32 over
+    Where the model computes in a shorter type, `flat` is the exact float32 copy that the optimizer
+    updates and the parameters are its rounded image (`publish`), unless no exact copy is wanted:
+    then the optimizer updates the parameters themselves. Gradients are summed in float32 over
     micro-batches.
     """
 
-    def __init__(self, group: ParameterGroup) -> None:
+    def __init__(self, group: ParameterGroup, *, exact: bool = True) -> None:
         self.name = group.name
         self.rate_factor = group.rate_factor
         self.weight_decay = group.weight_decay
@@ -43,12 +44,13 @@ class FlatGroup:
         self._parameters = [p for _, p in group.parameters]
         first = self._parameters[0]
         size = sum(p.numel() for p in self._parameters)
-        self.flat = torch.empty(size, dtype=torch.float32, device=first.device)
-        self.grad = torch.zeros_like(self.flat)
-        self.flat.grad = self.grad
+        dtype = torch.float32 if exact else first.dtype
+        self.flat = torch.empty(size, dtype=dtype, device=first.device)
+        self.grad = torch.zeros(size, dtype=torch.float32, device=first.device)
+        _set_gradient(self.flat, self.grad)
         self._views: list[tuple[str, Tensor]] | None = None
         self._image = self.flat
-        if first.dtype != torch.float32:
+        if first.dtype != dtype:
             self._image = torch.empty(size, dtype=first.dtype, device=first.device)
         self._take_over()
 
@@ -59,7 +61,7 @@ class FlatGroup:
             self.flat[start:end].copy_(parameter.data.flatten())
             parameter.data = self._image[start:end].view(parameter.shape)
             gradient = self.grad[start:end].view(parameter.shape)
-            if self._image is self.flat:
+            if parameter.dtype == torch.float32:
                 parameter.grad = gradient
             else:
                 _sum_gradients_into(parameter, gradient)
@@ -73,20 +75,35 @@ class FlatGroup:
             for name, shape in self.entries:
                 end = start + math.prod(shape)
                 view = self.flat[start:end].view(shape).detach()
-                view.grad = self.grad[start:end].view(shape)
+                _set_gradient(view, self.grad[start:end].view(shape))
                 self._views.append((name, view))
                 start = end
         return self._views
 
     @property
     def is_rounded(self) -> bool:
-        """True where the model computes with a rounded image of the values."""
+        """True where the model computes with a rounded image of exact values."""
         return self._image is not self.flat
 
     def publish(self) -> None:
         """Round the optimizer's values into the parameters that the model computes with."""
         if self.is_rounded:
             self._image.copy_(self.flat)
+
+
+def _set_gradient(value: Any, gradient: Tensor) -> None:
+    """Torch takes gradients of a tensor's own type only."""
+    if value.dtype == gradient.dtype:
+        value.grad = gradient
+    else:
+        value.total_gradient = gradient
+
+
+def flattened(value: Tensor) -> Tensor:
+    """The same memory and gradient as one row."""
+    row = value.view(-1)
+    _set_gradient(row, gradient_of(value).view(-1))
+    return row
 
 
 def _sum_gradients_into(parameter: Any, total: Tensor) -> None:
@@ -100,7 +117,7 @@ def _sum_gradients_into(parameter: Any, total: Tensor) -> None:
     parameter.register_post_accumulate_grad_hook(add)
 
 
-def gradient_of(parameter: nn.Parameter) -> Tensor:
+def gradient_of(parameter: Tensor) -> Tensor:
     """Where the gradient of a parameter in the arena is summed up, for code that adds in place."""
     total = getattr(parameter, "total_gradient", parameter.grad)
     assert total is not None, "trained weights must lie in the arena"
@@ -108,10 +125,19 @@ def gradient_of(parameter: nn.Parameter) -> Tensor:
 
 
 class Arena:
-    """All trainable parameters of a model in flat groups."""
+    """All trainable parameters of a model in flat groups.
 
-    def __init__(self, groups: Sequence[ParameterGroup]) -> None:
-        self.groups = [FlatGroup(group) for group in groups if group.parameters]
+    Args:
+        exact: Whether rounded parameters have an exact float32 copy beside them.
+    """
+
+    def __init__(self, groups: Sequence[ParameterGroup], *, exact: bool = True) -> None:
+        self.groups = [FlatGroup(group, exact=exact) for group in groups if group.parameters]
+
+    @property
+    def is_rounded_by_chance(self) -> bool:
+        """True where the optimizer updates values that are kept in a shorter type."""
+        return any(group.flat.dtype != torch.float32 for group in self.groups)
 
     def zero_grad(self) -> None:
         """Set every gradient to zero, in place."""

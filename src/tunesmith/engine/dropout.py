@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tunesmith.engine.batch import FlatBatch
 
 # Odd constants of the 64-bit finaliser of SplitMix64 (Steele, Lea, Flood 2014), as signed integers.
-_GOLDEN = -7046029254386353131
+GOLDEN = -7046029254386353131
 _MIX_1 = -4658895280553007687
 _MIX_2 = -7723592293110705685
 _BITS = 24
@@ -46,8 +46,8 @@ class DropoutKeys:
         rows = rows.to(batch.positions_T.device)
         lengths = borders.diff().repeat_interleave(borders.diff())
         self.lengths_T = lengths.to(torch.float32).to(rows.device)
-        start = torch.tensor(self.seed, device=rows.device) * _GOLDEN + step
-        self.keys_T = mixed(mixed(mixed(start) + rows) * _GOLDEN + batch.positions_T)
+        start = torch.tensor(self.seed, device=rows.device) * GOLDEN + step
+        self.keys_T = mixed(mixed(mixed(start) + rows) * GOLDEN + batch.positions_T)
         self.span = slice(None)
 
     @contextmanager
@@ -66,7 +66,7 @@ class DropoutKeys:
         """
         device = self.keys_T.device
         features = torch.arange(width, device=device)
-        of_place = torch.tensor(number, device=device) * _GOLDEN  # wraps around, as it should
+        of_place = torch.tensor(number, device=device) * GOLDEN  # wraps around, as it should
         keys = self.keys_T[self.span, None] + (of_place + features * _MIX_2)[None, :]
         return (mixed(keys) >> (63 - _BITS)) & ((1 << _BITS) - 1)
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from tunesmith.engine.adapter import is_lora_b, takes_decay
-from tunesmith.engine.arena import Arena, ParameterGroup
+from tunesmith.engine.arena import Arena, ParameterGroup, flattened
 from tunesmith.engine.optimizers.adam_mini import AdamMini
+from tunesmith.engine.optimizers.adamw import AdamW
 from tunesmith.engine.optimizers.adamw_8bit import AdamW8bit
 from tunesmith.engine.optimizers.low_rank import Apollo, Galore
 from tunesmith.recipe import Optimizer
@@ -51,7 +52,9 @@ def build_optimizer(
 
     Rules that look at the shape of a matrix get views of it; `model` says which rows are heads.
     """
-    flat, views = partial(_flat, arena), partial(_views, arena)
+    flat, views = partial(_flat, arena), partial(_views, arena, seed=seed)
+    if arena.is_rounded_by_chance:
+        flat = partial(_pieces, arena, seed)
     match settings.kind:
         case "adamw":
             return Optimizers([_adamw(flat(), settings)])
@@ -75,7 +78,6 @@ def build_optimizer(
                 rank=settings.projection_rank,
                 gap=settings.projection_gap,
                 scale=settings.projection_scale,
-                seed=seed,
             )
             return Optimizers([low_rank, _adamw(views(_is_other), settings)])
 
@@ -131,15 +133,29 @@ def _flat(arena: Arena) -> list[dict[str, Any]]:
     ]
 
 
-def _views(arena: Arena, pick: Pick) -> list[dict[str, Any]]:
+def _pieces(arena: Arena, seed: int) -> list[dict[str, Any]]:
+    """The same with each parameter by itself, still flat: its rounding depends on its name."""
+    found = _views(arena, lambda *_: True, seed=seed)
+    for group in found:
+        group["params"] = [flattened(view) for view in group["params"]]
+    return found
+
+
+def _views(arena: Arena, pick: Pick, *, seed: int) -> list[dict[str, Any]]:
     """The same groups with each tensor by itself, as far as `pick` takes it."""
     found: list[dict[str, Any]] = []
     for group in arena.groups:
         chosen = [(name, view) for name, view in group.views() if pick(name, view)]
         if chosen:
-            params = [view for _, view in chosen]
-            decay, factor = group.weight_decay, group.rate_factor
-            found.append({"params": params, "weight_decay": decay, "rate_factor": factor})
+            found.append(
+                {
+                    "params": [view for _, view in chosen],
+                    "names": [name for name, _ in chosen],
+                    "weight_decay": group.weight_decay,
+                    "rate_factor": group.rate_factor,
+                    "seed": seed,
+                }
+            )
     return found
 
 
@@ -147,6 +163,8 @@ def _adamw(groups: list[dict[str, Any]], settings: Optimizer) -> torch.optim.Opt
     if not groups:
         return _Nothing()
     first = groups[0]["params"][0]
+    if any(p.dtype != torch.float32 for group in groups for p in group["params"]):
+        return AdamW(groups, betas=(settings.beta1, settings.beta2), eps=settings.epsilon)
     return torch.optim.AdamW(
         groups,
         lr=torch.tensor(0.0) if first.is_cuda else 0.0,

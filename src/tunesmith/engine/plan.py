@@ -178,7 +178,7 @@ def measured_speed(
     """Tokens per second of whole steps on this machine, at a learning rate of zero."""
     dropout = key_dropout_by_row(model, recipe.training.seed)
     groups = parameter_groups(trainable_parameters(model), weight_decay=0.0, loraplus_ratio=1.0)
-    arena = Arena(groups)
+    arena = Arena(groups, exact=recipe.training.master_weights)
     backbone = build_backbone(
         model,
         attention=recipe.model.attention,

@@ -320,6 +320,7 @@ def memory_of(recipe: Recipe, base: Base, model: Any, *, micro_batch_tokens: int
         quantised=num_packed(model),
         quantization=recipe.model.quantization,
         turned=_turned(recipe, base),
+        master_weights=recipe.training.master_weights,
     )
 
 

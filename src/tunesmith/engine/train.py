@@ -82,7 +82,8 @@ def train(
             trainable_parameters(model),
             weight_decay=recipe.training.optimizer.weight_decay,
             loraplus_ratio=loraplus,
-        )
+        ),
+        exact=recipe.training.master_weights,
     )
     backbone = build_backbone(
         model,

@@ -146,14 +146,17 @@ def estimate_memory(
     quantised: int = 0,
     quantization: str = "none",
     turned: int = 0,
+    master_weights: bool = True,
 ) -> MemoryEstimate:
     """Memory of a training, from its sizes alone.
 
     Args:
+        master_weights: Whether rounded weights that are trained have an exact copy.
         quantised: How many of the parameters are packed.
         turned: Inputs of a layer that OFT turns, of all its matrices together.
     """
-    exact_copy = 4 if bytes_per_value < 4 and trained.weights == parameters else 0
+    is_copied = master_weights and bytes_per_value < 4 and trained.weights == parameters
+    exact_copy = 4 if is_copied else 0
     per_token = activation_bytes(
         shape,
         bytes_per_value=bytes_per_value,

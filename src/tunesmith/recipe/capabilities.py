@@ -90,6 +90,24 @@ def _optimizers(recipe: Recipe) -> Found:
         yield clash(paths, "muon_needs_matrices", method=method)
 
 
+_OF_TORCH = ("adafactor", "muon")  # rules that know float32 weights alone
+
+
+def _master_weights(recipe: Recipe) -> Found:
+    training, method = recipe.training, recipe.adapter.kind
+    if training.master_weights:
+        return
+    if method in ADAPTERS or method in IN_FRONT:
+        paths = ("training.master_weights", "adapter.kind")
+        yield clash(paths, "adapters_are_exact", method=method)
+    elif recipe.model.dtype != "bfloat16":
+        paths = ("training.master_weights", "model.dtype")
+        yield clash(paths, "rounding_of_bfloat16", dtype=recipe.model.dtype)
+    if training.optimizer.kind in _OF_TORCH:
+        paths = ("training.master_weights", "training.optimizer.kind")
+        yield clash(paths, "optimizer_needs_masters", optimizer=training.optimizer.kind)
+
+
 def _in_front(recipe: Recipe) -> Found:
     method = recipe.adapter.kind
     if method not in IN_FRONT:
@@ -161,7 +179,7 @@ def _rope(recipe: Recipe) -> Found:
 
 
 RULES: tuple[Callable[[Recipe], Found], ...] = (
-    *(_freeze, _lora, _quantised, _optimizers, _in_front, _new_words, _rope),
+    *(_freeze, _lora, _quantised, _optimizers, _master_weights, _in_front, _new_words, _rope),
 )
 """Of methods, precision, optimizers and devices; those of stages and data are in checks.py."""
 
@@ -180,6 +198,7 @@ class Choice:
     device: str = "cpu"
     optimizer: str = "adamw"
     quantization: str = "none"
+    master_weights: bool = True
 
 
 def refusal(choice: Choice) -> Problem | None:
@@ -194,7 +213,10 @@ def refusal(choice: Choice) -> Problem | None:
         "adapter": {"kind": choice.method},
         "stage": {"kind": choice.stage},
         "data": {"train": [{"dataset": "rows.jsonl"}]},
-        "training": {"device": choice.device, "optimizer": {"kind": choice.optimizer}},
+        "training": {
+            **{"device": choice.device, "optimizer": {"kind": choice.optimizer}},
+            "master_weights": choice.master_weights,
+        },
     }
     recipe = Recipe.model_validate(plain, context={"check_fields_together": False})
     found = (each.problem for rule in RULES for each in rule(recipe))

@@ -33,6 +33,7 @@ class Page:
     formats: str
     quantised: str
     optimizers: str
+    pure: str
     method: str
     optimizer: str
     format: str
@@ -57,6 +58,7 @@ the console and in `tunesmith models show`.""",
         formats="Number format and device",
         quantised="Quantised base (QLoRA), method and device",
         optimizers="Optimizer and method",
+        pure="Pure bfloat16 (`training.master_weights: false`): optimizer and method",
         method="Method",
         optimizer="Optimizer",
         format="Format",
@@ -78,6 +80,7 @@ the console and in `tunesmith models show`.""",
         formats="计算精度与设备",
         quantised="量化的基座（QLoRA）与训练方式、设备",
         optimizers="优化器与训练方式",
+        pure="纯 bfloat16（`training.master_weights: false`）：优化器与训练方式",
         method="训练方式",
         optimizer="优化器",
         format="精度",
@@ -116,10 +119,15 @@ def matrix(page: Page) -> str:
         f"## {page.optimizers}",
         table(page.optimizer, optimizers, methods, lambda o, m: Choice(optimizer=o, method=m)),
     ]
+    parts += [f"## {page.pure}", table(page.optimizer, optimizers, methods, _pure_choice)]
     if reasons:
         parts += [f"## {page.why}", "\n".join(f"{n}. {why}" for n, why in enumerate(reasons, 1))]
     parts.append(_helps(page))
     return "\n\n".join(parts) + "\n"
+
+
+def _pure_choice(optimizer: str, method: str) -> Choice:
+    return Choice(method=method, optimizer=optimizer, precision="bfloat16", master_weights=False)
 
 
 def _quantised_choice(kind: str, other: str) -> Choice:

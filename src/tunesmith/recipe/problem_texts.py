@@ -483,6 +483,28 @@ TEXTS: Final[Mapping[str, Text]] = {
         "向量。",
         "请填写 training.optimizer.kind: adamw，或 adapter.kind: lora。",
     ),
+    "adapters_are_exact": Text(
+        "training.master_weights is off, but what adapter.kind {method} trains is small and always "
+        "kept in float32: there is no copy to save.",
+        "Remove training.master_weights, or train the weights themselves (adapter.kind: full).",
+        "training.master_weights 已关闭，但 adapter.kind 为 {method} 时训练的参数很少，始终以"
+        " float32 保存，没有可省的副本。",
+        "请删去 training.master_weights，或直接训练模型参数（adapter.kind: full）。",
+    ),
+    "rounding_of_bfloat16": Text(
+        "training.master_weights is off, which is for weights in bfloat16; model.dtype is {dtype}.",
+        "Write model.dtype: bfloat16, or training.master_weights: true.",
+        "training.master_weights 已关闭，这仅适用于 bfloat16 参数；而 model.dtype 为 {dtype}。",
+        "请填写 model.dtype: bfloat16，或 training.master_weights: true。",
+    ),
+    "optimizer_needs_masters": Text(
+        "training.optimizer.kind {optimizer} updates exact float32 weights, which "
+        "training.master_weights: false leaves out.",
+        "Write training.optimizer.kind: adamw or adamw_8bit, or training.master_weights: true.",
+        "training.optimizer.kind 为 {optimizer} 时更新的是 float32 精确参数，而"
+        " training.master_weights: false 不保存它们。",
+        "请填写 training.optimizer.kind: adamw 或 adamw_8bit，或 training.master_weights: true。",
+    ),
     "vectors_of_another_stage": Text(
         "adapter.kind {method} learns vectors in front of the text, which stage.kind {stage} is "
         "not computed with.",

@@ -107,6 +107,19 @@ def test_the_quick_estimate_is_the_plan_of_the_engine(adapter: str, tmp_path: Pa
     assert quick_estimate(recipe) == pytest.approx(planned(recipe, tmp_path), rel=TOLERANCE)
 
 
+def test_without_exact_copies_an_estimate_has_four_bytes_less_a_weight() -> None:
+    shape = Shape.like(10**9)
+    trained = memory.Trained(weights=10**9, inside=10**9, narrow=1000, edges=10**6)
+    whole, short = (
+        memory.estimate_memory(
+            shape, parameters=10**9, trained=trained, micro_batch_tokens=100, bytes_per_value=2,
+            fused=False, checkpointing=False, master_weights=master_weights,
+        ).total
+        for master_weights in (True, False)
+    )  # fmt: skip
+    assert whole - short == 4 * 10**9
+
+
 def planned(recipe: Recipe, folder: Path) -> int:
     base, model = loaded(recipe, folder)
     return memory_of(recipe, base, model, micro_batch_tokens=CPU_MICRO_BATCH).total

@@ -68,6 +68,12 @@ EVERY = [
 ] + SHORT
 
 
+# Without exact copies of weights in bfloat16: each method with the usual rule, and each rule once.
+PURE = [(method, "adamw") for method in ("full", "freeze", "expand")] + [
+    ("full", rule) for rule in ("adamw_8bit", "adam_mini", "galore", "apollo")
+]
+
+
 @pytest.fixture(autouse=True)
 def plain_surroundings(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
@@ -82,6 +88,27 @@ def plain_surroundings(
 def test_three_steps_of_a_stage_with_a_method_give_a_result_that_loads(
     tmp_path: Path, tiny_model_dir: TinyModel, stage: str, method: str, dtype: str
 ) -> None:
+    three_steps(tmp_path, tiny_model_dir, stage, method, dtype)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "rule"), PURE)
+def test_three_steps_in_pure_bfloat16_give_a_result_that_loads(
+    tmp_path: Path, tiny_model_dir: TinyModel, method: str, rule: str
+) -> None:
+    settings = {"master_weights": False, "optimizer": {"kind": rule, "projection_rank": 4}}
+    three_steps(tmp_path, tiny_model_dir, "sft", method, "bfloat16", settings)
+
+
+def three_steps(
+    tmp_path: Path,
+    tiny_model_dir: TinyModel,
+    stage: str,
+    method: str,
+    dtype: str,
+    training: dict[str, Any] | None = None,
+) -> None:
+    """Train, and load what came of it."""
     base = tiny_model_dir("llama")
     rows = [{k: v.format(n=n) for k, v in STAGES[stage].items()} for n in range(4)]
     data = tmp_path / "rows.jsonl"
@@ -97,6 +124,7 @@ def test_three_steps_of_a_stage_with_a_method_give_a_result_that_loads(
         "training": {
             **{"max_steps": 3, "batch_size": 4, "learning_rate": 0.01, "device": "cpu"},
             "schedule": {"warmup_ratio": 0},
+            **(training or {}),
         },
         "report": {"tensorboard": False},
     }

@@ -82,6 +82,30 @@ def test_what_a_quantised_base_does_not_go_with_is_refused(
     assert [each["code"] for each in caught.value.details["problems"]] == [code]
 
 
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"adapter": {"kind": "lora"}, "dtype": "bfloat16"}, "adapters_are_exact"),
+        ({"adapter": {"kind": "prompt"}, "dtype": "bfloat16"}, "adapters_are_exact"),
+        ({"adapter": {"kind": "full"}, "dtype": "float16"}, "rounding_of_bfloat16"),
+        ({"adapter": {"kind": "full"}}, "rounding_of_bfloat16"),
+        (
+            {"adapter": {"kind": "full"}, "dtype": "bfloat16", "optimizer": "muon"},
+            "optimizer_needs_masters",
+        ),
+    ],
+)
+def test_weights_without_exact_copies_are_those_of_bfloat16(
+    changes: dict[str, object], code: str
+) -> None:
+    dtype = changes.pop("dtype", "auto")
+    training = {"master_weights": False, "optimizer": {"kind": changes.pop("optimizer", "adamw")}}
+    told = {"model": {"base": "starter", "dtype": dtype}, "training": training, **changes}
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe({**MINIMAL, **told})
+    assert [each["code"] for each in caught.value.details["problems"]] == [code]
+
+
 LORA = {"kind": "lora"}
 
 

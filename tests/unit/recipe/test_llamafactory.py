@@ -240,6 +240,14 @@ def test_missing_keys_get_the_defaults_of_llamafactory(tmp_path: Path) -> None:
         ({"packing": True}, "batch_tokens", 16384),
         ({"optim": "adamw_torch"}, "optimizer.kind", "adamw"),
         ({"weight_decay": None}, "optimizer.weight_decay", 0.0),
+        (
+            {
+                **{"finetuning_type": "full", "quantization_bit": "REMOVED"},
+                **{"bf16": "REMOVED", "pure_bf16": True},
+            },
+            "master_weights",
+            False,
+        ),
     ],
 )
 def test_keys_that_need_thought_come_out_right(

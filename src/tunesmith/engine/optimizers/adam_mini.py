@@ -20,7 +20,7 @@ class AdamMini(Rule):
 
     def begin(self, parameter: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """A whole first moment and a number for each block."""
-        state["exp_avg"] = torch.zeros_like(parameter)
+        state["exp_avg"] = torch.zeros_like(parameter, dtype=torch.float32)
         state["exp_avg_sq"] = torch.zeros(
             len(_blocks(parameter, group["rows"])), device=parameter.device
         )

@@ -393,6 +393,8 @@ def _precision(job: _Job, key: str, value: Any) -> None:
     dtypes = {"bf16": "bfloat16", "pure_bf16": "bfloat16", "fp16": "float16"}
     if value is True:
         job.set(key, "model.dtype", dtypes[key])
+        if key == "pure_bf16" and job.get("finetuning_type", "lora") in ("full", "freeze"):
+            job.out["training.master_weights"] = False
     else:
         job.taken(key, "off, as here")
 

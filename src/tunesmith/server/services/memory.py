@@ -103,6 +103,7 @@ def memory_of_recipe(
             quantised=quantised,
             quantization=quantization,
             turned=turned,
+            master_weights=recipe.training.master_weights,
         ).total
 
     tokens = recipe.training.micro_batch_tokens
