@@ -79,6 +79,16 @@ KEPT_STATES: dict[str, dict[str, Any]] = {
         "model": {"dtype": "bfloat16"},
         "training": {"master_weights": False},
     },
+    # Killed within the turn of a layer, and where one ends.
+    "badam": {
+        "training": {
+            "optimizer": {"kind": "badam", "block_switch_steps": 2, "block_order": "random"},
+        },
+    },
+    "badam in bfloat16": {
+        "model": {"dtype": "bfloat16"},
+        "training": {"optimizer": {"kind": "badam", "block_switch_steps": 3}},
+    },
     # From a scale that overflows at first, and doubles again and again.
     "float16": {
         "model": {"dtype": "float16"},

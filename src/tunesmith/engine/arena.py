@@ -49,6 +49,7 @@ class FlatGroup:
         self.grad = torch.zeros(size, dtype=torch.float32, device=first.device)
         _set_gradient(self.flat, self.grad)
         self._views: list[tuple[str, Tensor]] | None = None
+        self._hooks: list[Any] = []
         self._image = self.flat
         if first.dtype != dtype:
             self._image = torch.empty(size, dtype=first.dtype, device=first.device)
@@ -64,7 +65,7 @@ class FlatGroup:
             if parameter.dtype == torch.float32:
                 parameter.grad = gradient
             else:
-                _sum_gradients_into(parameter, gradient)
+                self._hooks.append(_sum_gradients_into(parameter, gradient))
             start = end
         self.publish()
 
@@ -79,6 +80,15 @@ class FlatGroup:
                 self._views.append((name, view))
                 start = end
         return self._views
+
+    def release(self) -> None:
+        """Let the parameters go: they keep their values, and get no gradients here any more."""
+        for hook in self._hooks:
+            hook.remove()
+        for parameter in self._parameters:
+            parameter.grad = None
+            if hasattr(parameter, "total_gradient"):
+                delattr(parameter, "total_gradient")
 
     @property
     def is_rounded(self) -> bool:
@@ -106,7 +116,7 @@ def flattened(value: Tensor) -> Tensor:
     return row
 
 
-def _sum_gradients_into(parameter: Any, total: Tensor) -> None:
+def _sum_gradients_into(parameter: Any, total: Tensor) -> Any:
     parameter.total_gradient = total
 
     def add(p: Tensor) -> None:
@@ -114,7 +124,7 @@ def _sum_gradients_into(parameter: Any, total: Tensor) -> None:
         total.add_(p.grad)
         p.grad = None
 
-    parameter.register_post_accumulate_grad_hook(add)
+    return parameter.register_post_accumulate_grad_hook(add)
 
 
 def gradient_of(parameter: Tensor) -> Tensor:
@@ -165,6 +175,11 @@ class Arena:
         """See `FlatGroup.publish`."""
         for group in self.groups:
             group.publish()
+
+    def release(self) -> None:
+        """See `FlatGroup.release`."""
+        for group in self.groups:
+            group.release()
 
     def layout(self) -> list[list[tuple[str, tuple[int, ...]]]]:
         """Names and shapes in flat order: arenas of equal layout can exchange their state."""

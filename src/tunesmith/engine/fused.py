@@ -474,9 +474,13 @@ class FusedDecoder:
         self._head_width = width or config.hidden_size // config.num_attention_heads
         self._decoder = decoder
         self._rows = rows
-        self._layers = [FusedLayer(layer, self._head_width) for layer in decoder.layers]
+        self.rebind()
         self._anchor = torch.zeros(0, requires_grad=True)
         self._still = torch.zeros(0)  # the anchor of a layer in which nothing is trained
+
+    def rebind(self) -> None:
+        """Call after weights or gradients have moved in memory, or others are trained."""
+        self._layers = [FusedLayer(layer, self._head_width) for layer in self._decoder.layers]
 
     def refresh(self) -> None:
         """Call after an optimizer step."""

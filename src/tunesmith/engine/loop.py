@@ -23,8 +23,9 @@ from tunesmith.engine.arena import Arena
 from tunesmith.engine.checkpoint import LoopState
 from tunesmith.engine.dropout import DropoutKeys, set_training
 from tunesmith.engine.faults import Faults
-from tunesmith.engine.fused import Backbone
+from tunesmith.engine.fused import Backbone, FusedDecoder
 from tunesmith.engine.head import Head
+from tunesmith.engine.learning import Learning
 from tunesmith.engine.optimizer import Optimizers, set_rate
 from tunesmith.engine.process import memory_in_use, utilisation
 from tunesmith.engine.ranks import Ranks
@@ -66,6 +67,7 @@ class Parts:
     faults: Faults
     write_weights: Callable[[Path], None]
     wanted: Callable[[], str | None]  # the request of a user or a signal: pause, stop, cancel
+    learning: Learning | None = None  # None where the same weights learn in all steps
 
 
 @dataclass
@@ -128,6 +130,7 @@ class Trainer:
         parts, state = self.parts, self.state
         started = time.perf_counter()
         parts.faults.at("before-step", step.number)
+        self._take_turn(step)
         step = self._begun(step)
         result = self._gradients(step)
         rate = self._settings.learning_rate * learning_rate_factor(
@@ -172,6 +175,14 @@ class Trainer:
             "A few at the start and one now and then are usual; for more write model.dtype: "
             "bfloat16 or float32.",
         )
+
+    def _take_turn(self, step: Step) -> None:
+        """Let the weights of this step learn, where they are not those of the step before."""
+        parts, learning = self.parts, self.parts.learning
+        if learning is not None and learning.enter(step.number):
+            parts.arena, parts.optimizer = learning.arena, learning.optimizer
+            if isinstance(parts.backbone, FusedDecoder):  # modules look their weights up each time
+                parts.backbone.rebind()
 
     def _begun(self, step: Step) -> Step:
         """The step with the rows that it learns from; a loop with rollouts writes them here."""

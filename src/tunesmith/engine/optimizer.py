@@ -56,7 +56,7 @@ def build_optimizer(
     if arena.is_rounded_by_chance:
         flat = partial(_pieces, arena, seed)
     match settings.kind:
-        case "adamw":
+        case "adamw" | "badam":
             return Optimizers([_adamw(flat(), settings)])
         case "adamw_8bit":
             betas = (settings.beta1, settings.beta2)

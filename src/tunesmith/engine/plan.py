@@ -18,14 +18,12 @@ import torch
 from tunesmith.data.batches import StepPlan, micro_batches
 from tunesmith.data.prepare import Prepared, build_renderer
 from tunesmith.data.tokenizer import TextTokenizer
-from tunesmith.engine.adapter import trainable_parameters
-from tunesmith.engine.arena import Arena
 from tunesmith.engine.backbone import build_backbone
 from tunesmith.engine.dropout import key_dropout_by_row, set_training
 from tunesmith.engine.head import Head
+from tunesmith.engine.learning import Learning
 from tunesmith.engine.memory import MemoryEstimate, free_memory
 from tunesmith.engine.methods.quantised import num_parameters
-from tunesmith.engine.optimizer import build_optimizer, parameter_groups
 from tunesmith.engine.process import keep_freed_memory
 from tunesmith.engine.reporter import Reporter
 from tunesmith.engine.setup import (
@@ -177,15 +175,15 @@ def measured_speed(
 ) -> float:
     """Tokens per second of whole steps on this machine, at a learning rate of zero."""
     dropout = key_dropout_by_row(model, recipe.training.seed)
-    groups = parameter_groups(trainable_parameters(model), weight_decay=0.0, loraplus_ratio=1.0)
-    arena = Arena(groups, exact=recipe.training.master_weights)
+    learning = Learning(recipe, model)
+    learning.enter(1)
+    arena, optimizer = learning.arena, learning.optimizer
     backbone = build_backbone(
         model,
         attention=recipe.model.attention,
         checkpointing=recipe.training.activation_checkpointing,
         keys=dropout,
     )
-    optimizer = build_optimizer(arena, recipe.training.optimizer, model=model)
     head, stage = Head.of(model), stage_to_measure(recipe, prepared)
     set_training(model, True)
     budget = recipe.training.micro_batch_tokens

@@ -21,6 +21,7 @@ from tunesmith.engine.adapter import apply_adapter, decided_adapter, parts_to_sa
 from tunesmith.engine.attention import register_flat_attention
 from tunesmith.engine.backbone import decoder_of
 from tunesmith.engine.fused import why_not_fused
+from tunesmith.engine.learning import layer_blocks
 from tunesmith.engine.memory import (
     CPU_MICRO_BATCH,
     CUDA_MICRO_BATCH,
@@ -327,6 +328,10 @@ def memory_of(recipe: Recipe, base: Base, model: Any, *, micro_batch_tokens: int
 def trained_weights(model: nn.Module, optimizer: Optimizer) -> Trained:
     """What the estimate of memory has to know of a model whose gradients are chosen."""
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if optimizer.kind == "badam":  # one layer at a time: the largest
+        blocks = [{id(p) for p in block} for block in layer_blocks(model)]
+        of_blocks = [[(n, p) for n, p in trained if id(p) in block] for block in blocks]
+        trained = max(of_blocks, key=lambda block: sum(p.numel() for _, p in block))
     inside = [p for name, p in trained if is_hidden(name, p)]
     weights = sum(p.numel() for p in inside)
     # Of sides that differ, the one that stands for all: a matrix of side s has 1 / s rows a weight.

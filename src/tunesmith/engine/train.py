@@ -13,7 +13,6 @@ from tunesmith.data.batches import StepPlan, order_hash
 from tunesmith.data.prepare import Prepared, build_renderer
 from tunesmith.data.renderer import Renderer
 from tunesmith.data.tokenizer import TextTokenizer
-from tunesmith.engine.adapter import trainable_parameters
 from tunesmith.engine.arena import Arena
 from tunesmith.engine.backbone import build_backbone, decoder_of
 from tunesmith.engine.checkpoint import LoopState, load_checkpoint
@@ -22,11 +21,12 @@ from tunesmith.engine.export import Result, measures, write_artifacts
 from tunesmith.engine.faults import Faults
 from tunesmith.engine.fused import why_not_fused
 from tunesmith.engine.head import Head
+from tunesmith.engine.learning import Learning
 from tunesmith.engine.loop import Outcome, Parts
 from tunesmith.engine.loss_scale import LossScale
 from tunesmith.engine.methods.quantised import num_parameters
 from tunesmith.engine.model_card import Measure
-from tunesmith.engine.optimizer import Optimizers, build_optimizer, parameter_groups
+from tunesmith.engine.optimizer import Optimizers
 from tunesmith.engine.ranks import Ranks
 from tunesmith.engine.reporter import Reporter
 from tunesmith.engine.rollout_setup import opened_trainer
@@ -76,23 +76,14 @@ def train(
     dropout = key_dropout_by_row(model, recipe.training.seed)
     if recipe.stage.kind == "sft":
         add_row_noise(decoder_of(model), recipe.stage.neftune_alpha, dropout)
-    loraplus = recipe.adapter.loraplus_lr_ratio if recipe.adapter.kind == "lora" else 1.0
-    arena = Arena(
-        parameter_groups(
-            trainable_parameters(model),
-            weight_decay=recipe.training.optimizer.weight_decay,
-            loraplus_ratio=loraplus,
-        ),
-        exact=recipe.training.master_weights,
-    )
+    learning = Learning(recipe, model)
+    learning.enter(1 if found is None else found.step)
+    arena, optimizer = learning.arena, learning.optimizer
     backbone = build_backbone(
         model,
         attention=recipe.model.attention,
         checkpointing=recipe.training.activation_checkpointing,
         keys=dropout,
-    )
-    optimizer = build_optimizer(
-        arena, recipe.training.optimizer, model=model, seed=recipe.training.seed
     )
     head = Head.of(model, LossScale.of(recipe.training.loss_scale, base.dtype))
     stages = StageParts(
@@ -108,6 +99,7 @@ def train(
         model=model,
         backbone=backbone,
         refresh=backbone.refresh,
+        learning=learning,
         head=head,
         stage=stages.training,
         arena=arena,

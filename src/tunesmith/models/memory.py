@@ -155,7 +155,8 @@ def estimate_memory(
         quantised: How many of the parameters are packed.
         turned: Inputs of a layer that OFT turns, of all its matrices together.
     """
-    is_copied = master_weights and bytes_per_value < 4 and trained.weights == parameters
+    of_model = trained.weights == parameters or trained.optimizer == "badam"
+    is_copied = master_weights and bytes_per_value < 4 and of_model
     exact_copy = 4 if is_copied else 0
     per_token = activation_bytes(
         shape,

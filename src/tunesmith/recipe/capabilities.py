@@ -90,6 +90,18 @@ def _optimizers(recipe: Recipe) -> Found:
         yield clash(paths, "muon_needs_matrices", method=method)
 
 
+def _blocks(recipe: Recipe) -> Found:
+    if recipe.training.optimizer.kind != "badam":
+        return
+    rule, method = "training.optimizer.kind", recipe.adapter.kind
+    if method != "full":
+        yield clash((rule, "adapter.kind"), "blocks_of_all_weights", method=method)
+    if recipe.stage.kind == "rm":
+        yield clash((rule, "stage.kind"), "blocks_without_score")
+    if recipe.model.new_words:
+        yield clash((rule, "model.new_tokens"), "blocks_without_words")
+
+
 _OF_TORCH = ("adafactor", "muon")  # rules that know float32 weights alone
 
 
@@ -179,7 +191,8 @@ def _rope(recipe: Recipe) -> Found:
 
 
 RULES: tuple[Callable[[Recipe], Found], ...] = (
-    *(_freeze, _lora, _quantised, _optimizers, _master_weights, _in_front, _new_words, _rope),
+    *(_freeze, _lora, _quantised, _optimizers, _blocks, _master_weights),
+    *(_in_front, _new_words, _rope),
 )
 """Of methods, precision, optimizers and devices; those of stages and data are in checks.py."""
 

@@ -483,6 +483,29 @@ TEXTS: Final[Mapping[str, Text]] = {
         "向量。",
         "请填写 training.optimizer.kind: adamw，或 adapter.kind: lora。",
     ),
+    "blocks_of_all_weights": Text(
+        "training.optimizer.kind is badam, which trains all layers of the model in turn; "
+        "adapter.kind {method} trains other weights, or few layers.",
+        "Write adapter.kind: full, or training.optimizer.kind: adamw.",
+        "training.optimizer.kind 为 badam，它轮流训练模型的所有层；而 adapter.kind 为 {method} 时"
+        "训练的是其他参数或少数几层。",
+        "请填写 adapter.kind: full，或 training.optimizer.kind: adamw。",
+    ),
+    "blocks_without_score": Text(
+        "training.optimizer.kind is badam, which trains layers only; the new score head of "
+        "stage.kind rm would never learn.",
+        "Write training.optimizer.kind: galore or adamw_8bit.",
+        "training.optimizer.kind 为 badam，它只训练各层；而 stage.kind 为 rm 时新建的评分头将得不到"
+        "训练。",
+        "请填写 training.optimizer.kind: galore 或 adamw_8bit。",
+    ),
+    "blocks_without_words": Text(
+        "training.optimizer.kind is badam, which trains layers only; the vectors of "
+        "model.new_tokens would never learn.",
+        "Write training.optimizer.kind: galore or adamw_8bit, or leave the new tokens out.",
+        "training.optimizer.kind 为 badam，它只训练各层；而 model.new_tokens 的向量将得不到训练。",
+        "请填写 training.optimizer.kind: galore 或 adamw_8bit，或去掉新增的词。",
+    ),
     "adapters_are_exact": Text(
         "training.master_weights is off, but what adapter.kind {method} trains is small and always "
         "kept in float32: there is no copy to save.",

@@ -50,7 +50,9 @@ class Schedule(Section):
     )
 
 
-OptimizerKind = Literal["adamw", "adamw_8bit", "adafactor", "adam_mini", "muon", "galore", "apollo"]
+OptimizerKind = Literal[
+    "adamw", "adamw_8bit", "adafactor", "adam_mini", "muon", "galore", "apollo", "badam"
+]
 
 
 class Optimizer(Section):
@@ -63,12 +65,13 @@ class Optimizer(Section):
         "`adafactor`: almost none, less steady; its step shrinks by itself. `muon`: turns the "
         "gradients of matrices into even steps in all directions; half of AdamW's memory, often "
         "faster when all weights are trained. `galore`, `apollo`: AdamW in a small image of each "
-        "matrix's gradient, for training all weights with the memory of LoRA.",
+        "matrix's gradient, for training all weights with the memory of LoRA. `badam`: AdamW on "
+        "one layer after the other; gradients and moments of a single layer, for large models.",
         "优化器。`adamw`：大语言模型的常用选择，每个训练参数占 8 字节。`adamw_8bit`：效果相近，仅"
         "占 2 字节，但较慢。`adam_mini`：显存为 AdamW 的一半。`adafactor`：几乎不占显存，但不够稳"
         "定，步长会自动减小。`muon`：使矩阵梯度在各方向上步长均匀；显存为 AdamW 的一半，全量训练时"
         "往往更快。`galore`、`apollo`：在每个矩阵梯度的低维投影中运行 AdamW，以接近 LoRA 的显存训练"
-        "全部参数。",
+        "全部参数。`badam`：逐层运行 AdamW，只需一层的梯度和动量，适合大模型。",
         aliases="optim optimizer 优化器",
         spellings="adamw_torch=adamw adamw_torch_fused=adamw adamw_hf=adamw adam_w=adamw "
         "adamw_bnb_8bit=adamw_8bit adamw_torch_8bit=adamw_8bit galore_adamw=galore "
@@ -106,6 +109,24 @@ class Optimizer(Section):
         aliases="adam_epsilon",
         gt=0,
         le=1,
+    )
+    block_switch_steps: int = field(
+        50,
+        "badam: steps that a layer learns before the next one has its turn, with fresh moments. "
+        "The run should be long enough for every layer: at least layers x this.",
+        "badam：每层连续训练的步数，之后换到下一层并重新累积动量。总步数至少应为层数 × 该值，使每层"
+        "都得到训练。",
+        aliases="badam_switch_interval",
+        unit="steps",
+        ge=1,
+    )
+    block_order: Literal["ascending", "descending", "random"] = field(
+        "ascending",
+        "badam: order of the layers. `ascending`: from the words on, `descending`: from the answer "
+        "on, which also spares most of the backward pass at first; `random`: each once a round.",
+        "badam：各层的顺序。`ascending`：从输入端开始；`descending`：从输出端开始，初期反向计算也更"
+        "少；`random`：每轮每层一次，顺序随机。",
+        aliases="badam_switch_mode",
     )
     projection_rank: int = field(
         128,

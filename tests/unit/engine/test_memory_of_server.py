@@ -9,9 +9,8 @@ import pytest
 from torch import Tensor
 
 from tunesmith.engine import fused, head
-from tunesmith.engine.arena import Arena
+from tunesmith.engine.learning import Learning
 from tunesmith.engine.memory import CPU_MICRO_BATCH
-from tunesmith.engine.optimizer import build_optimizer, parameter_groups
 from tunesmith.engine.reporter import Reporter
 from tunesmith.engine.setup import (
     Base,
@@ -75,9 +74,10 @@ def test_the_state_of_a_rule_is_as_large_as_was_estimated(
     recipe = recipe_of(adapter, kind=kind, projection_rank=8)
     _, model = loaded(recipe, tmp_path)
     rule = recipe.training.optimizer
-    arena = Arena(parameter_groups(trained(model), weight_decay=0.0, loraplus_ratio=1.0))
-    optimizer = build_optimizer(arena, rule, model=model)
-    for group in arena.groups:
+    learning = Learning(recipe, model)
+    learning.enter(1)
+    optimizer = learning.optimizer
+    for group in learning.arena.groups:
         group.grad.fill_(1e-3)
     optimizer.step()
     found = sum(
@@ -94,7 +94,7 @@ def trained(model: Any) -> list[tuple[str, Any]]:
     return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
 
 
-@pytest.mark.parametrize("kind", ["adafactor", "muon", "galore"])
+@pytest.mark.parametrize("kind", ["adafactor", "muon", "galore", "badam"])
 def test_the_quick_estimate_knows_the_rule(kind: str, tmp_path: Path) -> None:
     recipe = recipe_of("full", kind=kind, projection_rank=8)
     assert quick_estimate(recipe) == pytest.approx(planned(recipe, tmp_path), rel=TOLERANCE)

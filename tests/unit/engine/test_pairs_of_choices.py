@@ -92,6 +92,15 @@ def test_three_steps_of_a_stage_with_a_method_give_a_result_that_loads(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "rm"])
+def test_three_steps_of_layers_that_learn_in_turn_give_a_result_that_loads(
+    tmp_path: Path, tiny_model_dir: TinyModel, stage: str
+) -> None:
+    settings = {"optimizer": {"kind": "badam", "block_switch_steps": 1}}
+    three_steps(tmp_path, tiny_model_dir, stage, "full", "float32", settings)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "rule"), PURE)
 def test_three_steps_in_pure_bfloat16_give_a_result_that_loads(
     tmp_path: Path, tiny_model_dir: TinyModel, method: str, rule: str

@@ -106,6 +106,25 @@ def test_weights_without_exact_copies_are_those_of_bfloat16(
     assert [each["code"] for each in caught.value.details["problems"]] == [code]
 
 
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"adapter": {"kind": "lora"}}, "blocks_of_all_weights"),
+        ({"adapter": {"kind": "freeze"}}, "blocks_of_all_weights"),
+        ({"stage": {"kind": "rm"}}, "blocks_without_score"),
+        ({"model": {"base": "starter", "new_tokens": "<a>"}}, "blocks_without_words"),
+    ],
+)
+def test_layers_that_learn_in_turn_are_all_that_learns(
+    changes: dict[str, object], code: str
+) -> None:
+    training = {"optimizer": {"kind": "badam"}}
+    told = {"adapter": {"kind": "full"}, "training": training, **changes}
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe({**MINIMAL, **told})
+    assert [each["code"] for each in caught.value.details["problems"]] == [code]
+
+
 LORA = {"kind": "lora"}
 
 

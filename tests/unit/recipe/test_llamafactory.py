@@ -399,6 +399,31 @@ def test_scaling_of_positions_is_taken_over(tmp_path: Path, kind: str) -> None:
     assert (entry.verdict, bool(entry.reason)) == ("taken", True)
 
 
+def test_badam_is_taken_over_where_layers_learn_in_turn(tmp_path: Path) -> None:
+    made = convert(
+        tmp_path, finetuning_type="full", use_badam=True, badam_switch_interval=7,
+        badam_switch_mode="random", badam_mode="layer", badam_verbose=0, quantization_bit=None,
+    )  # fmt: skip
+    optimizer = made.recipe.training.optimizer
+    assert (optimizer.kind, optimizer.block_switch_steps) == ("badam", 7)
+    assert optimizer.block_order == "random"
+    verdicts = {entry.key: entry.verdict for entry in made.entries}
+    assert verdicts["badam_switch_interval"] == verdicts["badam_switch_mode"] == "renamed"
+    assert verdicts["badam_mode"] == "taken"
+    for changes in ({"badam_mode": "ratio"}, {"finetuning_type": "freeze"}):
+        settings = {"finetuning_type": "full", "use_badam": True, **changes}
+        other = convert(tmp_path, **settings, quantization_bit=None)
+        assert other.recipe.training.optimizer.kind == "adamw"
+        told = {entry.key: entry.verdict for entry in other.entries}
+        assert told["use_badam"] == "not supported"
+    fixed = convert(
+        tmp_path, finetuning_type="full", use_badam=True, badam_switch_mode="fixed",
+        badam_start_block=2, quantization_bit=None,
+    )  # fmt: skip
+    told = {entry.key: entry.verdict for entry in fixed.entries}
+    assert told["badam_switch_mode"] == told["badam_start_block"] == "not supported"
+
+
 def test_methods_and_optimizers_are_taken_over(tmp_path: Path) -> None:
     lora = convert(
         tmp_path, use_dora=True, use_rslora=True, pissa_init=True, pissa_iter=-1,

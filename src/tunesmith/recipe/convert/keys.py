@@ -141,7 +141,6 @@ NOT_SUPPORTED: dict[str, str] = {
     "tool_format": "tools are written as the chat template writes them",
     "train_on_prompt": "only answers are learned",
     "trust_remote_code": "never turned on by a file of another system; write it yourself if needed",
-    "use_badam": _OTHER_METHOD,
     "use_llama_pro": _OTHER_METHOD,
     "use_dft_loss": _OTHER_METHOD,
     "loraplus_lr_embedding": "embeddings have no rate of their own",
@@ -193,7 +192,17 @@ OPTIMIZERS: dict[str, str] = {
     "use_apollo": "apollo",
     "use_adam_mini": "adam_mini",
     "use_muon": "muon",
+    "use_badam": "badam",
 }
+# Keys of BAdam: those that are fields here, and those of modes that are not.
+BLOCKS: dict[str, str] = {
+    "badam_switch_interval": "block_switch_steps",
+    "badam_switch_mode": "block_order",
+}
+NO_BLOCKS = (
+    *("badam_mode", "badam_start_block", "badam_update_ratio", "badam_mask_mode"),
+    "badam_verbose",
+)
 PROJECTIONS: dict[str, str] = {
     "rank": "projection_rank",
     "update_interval": "projection_gap",

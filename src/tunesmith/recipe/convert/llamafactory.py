@@ -20,7 +20,9 @@ from tunesmith.recipe.convert.dataset_info import (
     read_dataset_info,
 )
 from tunesmith.recipe.convert.keys import (
+    BLOCKS,
     DEFAULTS,
+    NO_BLOCKS,
     NOT_NEEDED,
     NOT_SUPPORTED,
     OF_METHODS,
@@ -309,7 +311,12 @@ def _not_of_oft(job: _Job, key: str, value: Any) -> None:
 
 
 def _use_optimizer(job: _Job, key: str, value: Any) -> None:
-    if value is True:
+    is_whole = job.get("finetuning_type", "lora") == "full"
+    if value is True and key == "use_badam" and not is_whole:
+        job.refuse(key, "layers learn in turn with finetuning_type full; adamw is used")
+    elif value is True and key == "use_badam" and job.get("badam_mode", "layer") != "layer":
+        job.refuse(key, "layers learn in turn, shares of each matrix do not; adamw is used")
+    elif value is True:
         job.set(key, "training.optimizer.kind", OPTIMIZERS[key])
     else:
         job.taken(key, "off, as here")
@@ -322,6 +329,18 @@ def _of_optimizer(job: _Job, key: str, value: Any) -> None:
         job.taken(key, f"has no effect: use_{name} is off")
     else:
         job.set(key, f"training.optimizer.{PROJECTIONS[setting]}", value)
+
+
+def _of_blocks(job: _Job, key: str, value: Any) -> None:
+    """Settings of BAdam: in force where it is."""
+    if job.get("use_badam") is not True:
+        job.taken(key, "has no effect: use_badam is off")
+    elif key in BLOCKS and value != "fixed":
+        job.set(key, f"training.optimizer.{BLOCKS[key]}", value)
+    elif key in BLOCKS or (key == "badam_start_block" and value is not None):
+        job.refuse(key, "every layer has its turn, the first one first; adapter.kind freeze fixes")
+    else:
+        job.taken(key, "has no effect: layers learn in turn")
 
 
 def _continue_from(job: _Job, key: str, value: Any) -> None:
@@ -548,6 +567,7 @@ _HANDLERS: Mapping[str, Callable[[_Job, str, Any], None]] = {
     **{key: _of_method for keys in OF_METHODS.values() for key in keys},
     **dict.fromkeys(OPTIMIZERS, _use_optimizer),
     **{f"{n}_{key}": _of_optimizer for n in ("galore", "apollo") for key in PROJECTIONS},
+    **dict.fromkeys((*BLOCKS, *NO_BLOCKS), _of_blocks),
     "adapter_name_or_path": _continue_from,
     "lr_scheduler_type": _schedule,
     "lr_scheduler_kwargs": _schedule_details,

@@ -127,6 +127,8 @@ def trained_by(recipe: Recipe, shape: Shape, parameters: int) -> Trained:
     adapter = recipe.adapter
     narrow = adapter.rank if isinstance(adapter, Lora) else shape.hidden
     rule = recipe.training.optimizer
+    if rule.kind == "badam":  # a layer at a time
+        weights = linear_weights(shape) // shape.layers + 2 * shape.hidden
     return Trained(
         weights=weights,
         inside=weights if isinstance(adapter, Lora) else min(weights, linear_weights(shape)),
