@@ -96,8 +96,12 @@ ENGINE: Final[dict[str, tuple[str, str]]] = {
         "adapter.block_size 为 {block_size}，不能整除所选各层的输入维数。",
         "请减少 adapter.targets 中的层，或使用 adapter.kind: lora。",
     ),
+    "layers_without_prefix": (
+        "adapter.kind 为 prefix，但 {family} 系列的模型各层的键值形状不一，无法使用学习的键值。",
+        "请填写 adapter.kind: prompt 或 lora。",
+    ),
     "vectors_not_merged": (
-        "该适配器只包含文本之前的向量（Prompt Tuning 或 P-Tuning），不能合并到模型的权重中。",
+        "该适配器只包含文本之前的向量（Prompt、Prefix 或 P-Tuning），不能合并到模型的权重中。",
         "请用 `tunesmith chat` 提问，或用 peft 与基座一起加载；需要合并或提供服务时，请用 "
         "adapter.kind: lora 训练。",
     ),

@@ -64,7 +64,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "请修改文本，或不要列出这一行。",
     ),
     "vectors_not_served": (
-        "{model} 只包含文本之前的向量（Prompt Tuning 或 P-Tuning），不支持提供服务。",
+        "{model} 只包含文本之前的向量（Prompt、Prefix 或 P-Tuning），不支持提供服务。",
         "请用 `tunesmith chat` 提问，或改用 adapter.kind: lora 训练。",
     ),
     "no_base_to_compare": (

@@ -16,6 +16,7 @@ from tunesmith.engine.methods.expand import expand
 from tunesmith.engine.methods.freeze import freeze_all_but, is_called
 from tunesmith.engine.methods.oft import new_oft, oft_layers, turned
 from tunesmith.engine.methods.pissa import keep_start
+from tunesmith.engine.methods.prefix import new_prefix
 from tunesmith.engine.methods.prompts import new_prompts
 from tunesmith.engine.methods.put_on import known_notices, put_on
 from tunesmith.engine.methods.vocabulary import (
@@ -27,7 +28,7 @@ from tunesmith.engine.methods.vocabulary import (
 from tunesmith.engine.model_sources import resolve_adapter
 from tunesmith.errors import ModelError, RecipeError
 from tunesmith.recipe.adapters import Adapter, Expand, Freeze, Full, Lora, Oft, names_in, patterns
-from tunesmith.recipe.prompts import Prompt, PTuning
+from tunesmith.recipe.prompts import Prefix, Prompt, PTuning
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -61,6 +62,9 @@ def apply_adapter(
     if isinstance(adapter, Prompt | PTuning):
         with known_notices():
             return new_prompts(model, adapter, seed)
+    if isinstance(adapter, Prefix):
+        with known_notices():
+            return new_prefix(model, adapter, seed)
     if isinstance(adapter, Oft):
         with known_notices():
             tuned = new_oft(model, adapter, target_names(model, adapter.targets))

@@ -17,7 +17,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -30,11 +31,37 @@ NAME = "tunesmith_flat"
 
 
 @dataclass(frozen=True)
+class Front:
+    """Keys and values [K, N, D] by layer that stand in front of each document."""
+
+    layers: tuple[tuple[Tensor, Tensor], ...]
+
+    @property
+    def num_places(self) -> int:
+        """How many there are in a layer."""
+        return self.layers[0][0].shape[1] if self.layers else 0
+
+
+@dataclass(frozen=True)
 class Documents:
     """Documents of a flat sequence: number i is tokens [borders[i], borders[i + 1])."""
 
     borders: tuple[int, ...]
     cumulative: Tensor | None = None  # the same as int32 on the device, for the CUDA kernel
+    front: Front | None = None
+
+    def behind(self, num_places: int) -> tuple[Documents, Tensor]:
+        """The documents with so many more tokens in front of each, and where their own ones are."""
+        lengths = [num_places + end - start for start, end in self.spans()]
+        borders = [0, *accumulate(lengths)]
+        own = torch.cat([torch.arange(b + num_places, e) for b, e in pairwise(borders)])
+        cumulative = None
+        if self.cumulative is not None:
+            own = own.to(self.cumulative.device)
+            cumulative = self.cumulative + num_places * torch.arange(
+                len(borders), dtype=torch.int32, device=own.device
+            )
+        return Documents(tuple(borders), cumulative), own
 
     @property
     def longest(self) -> int:
@@ -294,8 +321,27 @@ def flat_attention(
         attend = _attend_on_cuda
     else:
         attend = _attend_by_document
-    out = attend(query[0], key[0], value[0], documents, scale, sliding_window)
-    return out[None], None
+    if documents.front is None or not documents.front.layers:
+        return attend(query[0], key[0], value[0], documents, scale, sliding_window)[None], None
+    layer: Any = module
+    keys, values = documents.front.layers[layer.layer_idx]
+    longer, own = documents.behind(keys.shape[1])
+    spread = partial(_behind, own=own.to(query.device), documents=longer)
+    # What stands in front asks for nothing: its queries are zeros, and their answers are left out.
+    asked = spread(query[0], query.new_zeros(query.shape[1], keys.shape[1], query.shape[-1]))
+    found = attend(
+        asked, spread(key[0], keys), spread(value[0], values), longer, scale, sliding_window
+    )
+    return found[own.to(found.device)][None], None
+
+
+def _behind(own_HTD: Tensor, front_HND: Tensor, *, own: Tensor, documents: Documents) -> Tensor:
+    """Heads [H, T, D] with the same N rows in front of each document."""
+    starts = torch.tensor(documents.borders[:-1], device=own.device)
+    places = (starts[:, None] + torch.arange(front_HND.shape[1], device=own.device)).flatten()
+    out = own_HTD.new_zeros(len(own_HTD), documents.borders[-1], own_HTD.shape[-1])
+    out = out.index_copy(1, own, own_HTD)
+    return out.index_copy(1, places, front_HND.to(out.dtype).repeat(1, len(starts), 1))
 
 
 def register_flat_attention() -> str:

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from tunesmith.engine.attention import Documents
 from tunesmith.engine.dropout import DropoutKeys
 from tunesmith.engine.fused import FusedDecoder, why_not_fused
+from tunesmith.engine.methods.prefix import PrefixDecoder, is_prefix
 from tunesmith.engine.methods.prompts import PromptDecoder, has_vectors
 from tunesmith.engine.methods.vocabulary import TrainedRows, all_trained_rows
 
@@ -79,7 +80,7 @@ def build_backbone(
     attention: str,
     checkpointing: bool = False,
     keys: DropoutKeys | None = None,
-) -> FusedDecoder | ModuleDecoder | PromptDecoder:
+) -> FusedDecoder | ModuleDecoder | PromptDecoder | PrefixDecoder:
     """Choose the fastest exact way through a model; the arena must exist before.
 
     `attention` is the recipe's: `auto` and `flat` take flat attention, others the model's own
@@ -93,7 +94,8 @@ def build_backbone(
     if checkpointing:
         checkpoint_layers(decoder, keys or DropoutKeys(0))
     if has_vectors(model):
-        return PromptDecoder(model, decoder, is_flat=is_flat)
+        in_front = PrefixDecoder if is_prefix(model) else PromptDecoder
+        return in_front(model, decoder, is_flat=is_flat)
     return ModuleDecoder(decoder, rows) if is_flat else SeparateDecoder(decoder, rows, keys)
 
 

@@ -18,6 +18,7 @@ from tunesmith.data.conversation import Conversation
 from tunesmith.data.prepare import build_renderer
 from tunesmith.data.renderer import Renderer
 from tunesmith.data.tokenizer import TextTokenizer
+from tunesmith.engine.methods.prefix import continued_behind_prefix, is_prefix
 from tunesmith.engine.methods.prompts import (
     are_on,
     continued_behind,
@@ -254,7 +255,8 @@ def continued(
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
     if has_vectors(model):
         if are_on(model):
-            return continued_behind(model, ids, mask, **how)
+            go_on = continued_behind_prefix if is_prefix(model) else continued_behind
+            return go_on(model, ids, mask, **how)
         model = model.get_base_model()
     return model.generate(input_ids=ids, attention_mask=mask, **how).tolist()
 

@@ -26,6 +26,7 @@ from tunesmith.engine.memory import (
     CPU_MICRO_BATCH,
     CUDA_MICRO_BATCH,
     MemoryEstimate,
+    Places,
     Shape,
     Trained,
     activation_bytes,
@@ -60,7 +61,7 @@ from tunesmith.engine.stage_setup import decided_stage
 from tunesmith.errors import DataError, InputError, RecipeError, RunDirError
 from tunesmith.recipe import Notice, Optimizer, Recipe, data_notices
 from tunesmith.recipe.problems import problem
-from tunesmith.recipe.prompts import Prompt, PTuning
+from tunesmith.recipe.prompts import InFront
 from tunesmith.runs import RunDir, checkpoints, write_atomically
 
 TINY_MODEL = 50_000_000  # parameters
@@ -200,7 +201,7 @@ def answer_tokens(recipe: Recipe) -> int:
 def virtual_tokens(recipe: Recipe) -> int:
     """Places of each row that learned vectors take."""
     adapter = recipe.adapter
-    return adapter.virtual_tokens if isinstance(adapter, Prompt | PTuning) else 0
+    return adapter.virtual_tokens if isinstance(adapter, InFront) else 0
 
 
 def _room(recipe: Recipe, base: Base) -> int | None:
@@ -322,6 +323,7 @@ def memory_of(recipe: Recipe, base: Base, model: Any, *, micro_batch_tokens: int
         quantization=recipe.model.quantization,
         turned=_turned(recipe, base),
         master_weights=recipe.training.master_weights,
+        places=Places.of(recipe, micro_batch_tokens),
     )
 
 

@@ -41,7 +41,7 @@ def refuse_unserved(model: str) -> None:
     folder = _adapter_folder(Path(model).expanduser())
     if folder is not None and is_in_front(folder):
         raise InputError(
-            f"{model} holds learned vectors in front of the text (prompt tuning or P-tuning), "
+            f"{model} holds learned vectors in front of the text (prompt, prefix or P-tuning), "
             "which are not served, so its answers cannot be compared.",
             hint="Ask it with `tunesmith chat`, or train with adapter.kind: lora. Its losses are "
             "measured in training.",

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 from tunesmith.errors import TunesmithError
 from tunesmith.models.files import read_json
+from tunesmith.recipe import Recipe
+from tunesmith.recipe.prompts import InFront, Prefix
 
 CPU_MICRO_BATCH: Final = 2048  # tokens: larger ones fall out of the processor's cache
 CUDA_MICRO_BATCH: Final = 16384  # tokens: enough to fill a GPU with matrix products
@@ -134,6 +136,37 @@ class MemoryEstimate:
         return self.weights + self.optimizer + self.activations + self.logits
 
 
+@dataclass(frozen=True)
+class Places:
+    """Learned vectors in front of the documents of one micro-batch."""
+
+    number: int = 0  # of all documents together
+    is_prefix: bool = False  # they take part in attention alone
+
+    @classmethod
+    def of(cls, recipe: Recipe, micro_batch_tokens: int) -> Places:
+        """As many as the rows of an update have, or those that the micro-batch has room for."""
+        adapter, training = recipe.adapter, recipe.training
+        if not isinstance(adapter, InFront) or not micro_batch_tokens:
+            return cls()
+        # With batch_tokens, rows are taken to have a quarter of the longest length.
+        documents = -(-4 * micro_batch_tokens // recipe.data.max_length)
+        if training.batch_tokens is None:
+            sides = 2 if recipe.stage.kind in _IN_PAIRS else 1
+            documents = min(training.batch_size * sides, micro_batch_tokens)
+        return cls(adapter.virtual_tokens * documents, isinstance(adapter, Prefix))
+
+    def bytes(self, shape: Shape, per_token: int, bytes_per_value: int, layers: int) -> int:
+        """What of them is kept for backward: as of tokens, or queries, keys and values alone."""
+        if not self.is_prefix:
+            return self.number * per_token
+        values = 2 * shape.head_width * (shape.heads + shape.kv_heads)
+        return self.number * layers * values * bytes_per_value
+
+
+_IN_PAIRS: Final = frozenset({"dpo", "simpo", "orpo", "cpo"})
+
+
 def estimate_memory(
     shape: Shape,
     *,
@@ -147,6 +180,7 @@ def estimate_memory(
     quantization: str = "none",
     turned: int = 0,
     master_weights: bool = True,
+    places: Places | None = None,
 ) -> MemoryEstimate:
     """Memory of a training, from its sizes alone.
 
@@ -154,7 +188,9 @@ def estimate_memory(
         master_weights: Whether rounded weights that are trained have an exact copy.
         quantised: How many of the parameters are packed.
         turned: Inputs of a layer that OFT turns, of all its matrices together.
+        places: Learned vectors in front of the documents of a micro-batch.
     """
+    kept = 1 if checkpointing else shape.layers
     of_model = trained.weights == parameters or trained.optimizer == "badam"
     is_copied = master_weights and bytes_per_value < 4 and of_model
     exact_copy = 4 if is_copied else 0
@@ -170,7 +206,8 @@ def estimate_memory(
         weights=(parameters - quantised) * bytes_per_value
         + packed_bytes(shape, quantised, quantization, bytes_per_value),
         optimizer=trained.weights * (4 + exact_copy) + trained.state_bytes,
-        activations=micro_batch_tokens * per_token,
+        activations=micro_batch_tokens * per_token
+        + (places or Places()).bytes(shape, per_token, bytes_per_value, kept),
         logits=2 * 4 * shape.vocabulary * min(chunk, micro_batch_tokens),
     )
 

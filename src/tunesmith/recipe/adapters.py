@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from tunesmith.recipe.fields import Section, field
-from tunesmith.recipe.prompts import Prompt, PTuning
+from tunesmith.recipe.prompts import InFront, Prefix, Prompt, PTuning
 
 
 def as_list(value: Any) -> Any:
@@ -31,13 +31,15 @@ class Full(Section):
         "for new knowledge without forgetting; the model becomes larger. `oft`: turns "
         "frozen weights instead of adding to them; forgets less, at slower steps than LoRA. "
         "`prompt`, `p_tuning`: learn some vectors in front of the text; the smallest results, for "
-        "large models and simple tasks, and never merged.",
+        "large models and simple tasks, and never merged. `prefix`: learns such vectors in every "
+        "layer, which does more.",
         "训练方式。`full` 全量微调：更新全部参数，通常效果最好，但最耗显存和时间。"
         "`lora` 局部微调：只训练附加的低秩矩阵，显存占用小得多，效果接近。"
         "`freeze` 冻结微调：只训练模型自身的部分层，显存占用小，其余层保持原有能力。"
         "`expand`（LLaMA-Pro）：在原有层之间插入新层，只训练新层，可学习新知识而不遗忘，但模型会变大。"
         "`oft`：旋转冻结的权重而不是相加，更好地保留基座能力，但每步比 LoRA 慢。"
-        "`prompt`、`p_tuning`：只学习文本之前的若干向量，结果最小，适合大模型和简单任务，不能合并。",
+        "`prompt`、`p_tuning`：只学习文本之前的若干向量，结果最小，适合大模型和简单任务，不能合并。"
+        "`prefix`：在每一层都学习这样的向量，作用更强。",
         aliases="finetuning_type adapter_kind 训练方式 训练方法 微调方式",
         spellings="全量微调=full 全量更新=full 全参数微调=full 局部微调=lora 局部微调/lora=lora "
         "冻结微调=freeze",
@@ -270,8 +272,10 @@ def told(adapter: Adapter, language: str = "en") -> str:
     if isinstance(adapter, Oft):
         size = adapter.block_size
         return f"OFT（块大小 {size}）" if zh else f"with OFT (blocks of {size})"
-    if isinstance(adapter, Prompt | PTuning):
-        name = "prompt tuning" if isinstance(adapter, Prompt) else "P-tuning"
+    if isinstance(adapter, InFront):
+        name = {"prompt": "prompt tuning", "p_tuning": "P-tuning"}.get(
+            adapter.kind, "prefix tuning"
+        )
         count = adapter.virtual_tokens
         return f"{name}（{count} 个向量）" if zh else f"with {name} ({count} vectors)"
     name = ("rs" if adapter.rslora else "") + ("DoRA" if adapter.dora else "LoRA")
@@ -299,10 +303,10 @@ def names_in(value: str | list[str]) -> list[str]:
 
 
 Adapter = Annotated[
-    Full | Freeze | Expand | Lora | Oft | Prompt | PTuning, Field(discriminator="kind")
+    Full | Freeze | Expand | Lora | Oft | Prompt | PTuning | Prefix, Field(discriminator="kind")
 ]
 
-IN_FRONT = frozenset({"prompt", "p_tuning"})
+IN_FRONT = frozenset({"prompt", "p_tuning", "prefix"})
 """Methods that learn vectors in front of the text: no part of any weight."""
 
 ADAPTERS = frozenset({"lora", "oft"}) | IN_FRONT

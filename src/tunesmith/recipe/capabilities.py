@@ -129,6 +129,10 @@ def _in_front(recipe: Recipe) -> Found:
         yield clash(paths, "vectors_of_another_stage", method=method, stage=recipe.stage.kind)
     if recipe.export.merge:
         yield clash(("export.merge", "adapter.kind"), "vectors_not_merged", method=method)
+    alone = recipe.model.attention not in ("auto", "flat")
+    if method == "prefix" and alone and recipe.training.activation_checkpointing:
+        paths = ("training.activation_checkpointing", "adapter.kind", "model.attention")
+        yield clash(paths, "prefix_not_checkpointed", attention=recipe.model.attention)
 
 
 def _new_words(recipe: Recipe) -> Found:

@@ -535,6 +535,14 @@ TEXTS: Final[Mapping[str, Text]] = {
         "adapter.kind {method} 学习文本之前的向量，stage.kind {stage} 不支持。",
         "请填写 adapter.kind: lora。",
     ),
+    "prefix_not_checkpointed": Text(
+        "training.activation_checkpointing computes layers twice, but with model.attention "
+        "{attention} the keys of adapter.kind prefix stand in a cache that holds them once.",
+        "Write training.activation_checkpointing: false, or model.attention: flat.",
+        "training.activation_checkpointing 会重复计算各层，而 model.attention 为 {attention} 时，"
+        "adapter.kind prefix 的键值存放在缓存中，只能使用一次。",
+        "请填写 training.activation_checkpointing: false，或 model.attention: flat。",
+    ),
     "vectors_not_merged": Text(
         "export.merge is true, but the vectors in front of the text that adapter.kind {method} "
         "learns are no part of any weight.",

@@ -1,4 +1,7 @@
-"""Methods that learn vectors in front of the text, and leave every weight as it is."""
+"""Methods that learn vectors in front of the text, and leave every weight as it is.
+
+`InFront` is what all of them are.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from typing import Literal
 from tunesmith.recipe.fields import Section, field
 
 
-class _InFront(Section):
-    """What both have."""
+class InFront(Section):
+    """What all of them have."""
 
     virtual_tokens: int = field(
         20,
@@ -21,7 +24,7 @@ class _InFront(Section):
     )
 
 
-class Prompt(_InFront):
+class Prompt(InFront):
     """Prompt tuning: some vectors in front of the text learn."""
 
     kind: Literal["prompt"] = "prompt"
@@ -36,10 +39,9 @@ class Prompt(_InFront):
     )
 
 
-class PTuning(_InFront):
-    """P-tuning: the vectors in front of the text come from a small network."""
+class _FromNetwork(InFront):
+    """Vectors that a small network makes in training."""
 
-    kind: Literal["p_tuning"] = "p_tuning"
     encoder_width: int = field(
         128,
         "Width of the network that the vectors come from in training; the result holds the vectors "
@@ -48,4 +50,24 @@ class PTuning(_InFront):
         aliases="encoder_hidden_size",
         ge=1,
         le=16384,
+    )
+
+
+class PTuning(_FromNetwork):
+    """P-tuning: the vectors in front of the text come from a small network."""
+
+    kind: Literal["p_tuning"] = "p_tuning"
+
+
+class Prefix(_FromNetwork):
+    """Prefix tuning (Li and Liang 2021): every layer has learned keys and values of its own."""
+
+    kind: Literal["prefix"] = "prefix"
+    projection: bool = field(
+        False,
+        "Let a small network of width encoder_width make the keys and values while training. "
+        "Learns more steadily; takes more memory. The result is the same without.",
+        "训练时由宽度为 encoder_width 的小网络生成键和值。学习更稳定，但占用更多显存；结果形式"
+        "不变。",
+        aliases="prefix_projection",
     )

@@ -505,7 +505,8 @@ def test_methods_that_a_model_does_not_take_are_not_recommended(server: Server) 
     """A5."""
     params = {"base": "Qwen/Qwen3-0.6B"}
     found = server.viewer.get("/api/v1/recipes/defaults", params=params).json()
-    assert found["methods"] == ["full", "freeze", "expand", "lora", "oft", "prompt", "p_tuning"]
+    expected = ["full", "freeze", "expand", "lora", "oft", "prompt", "p_tuning", "prefix"]
+    assert found["methods"] == expected
     assert (found["context_length"], found["parameters"]) == (40960, 600_000_000)
 
 

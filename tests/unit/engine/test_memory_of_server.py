@@ -21,7 +21,7 @@ from tunesmith.engine.setup import (
     trained_weights,
 )
 from tunesmith.models import memory
-from tunesmith.models.memory import Shape
+from tunesmith.models.memory import Places, Shape
 from tunesmith.models.presets import find_preset
 from tunesmith.recipe import Recipe, parse_recipe
 from tunesmith.recipe.training import OptimizerKind
@@ -37,6 +37,8 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "oft": {"kind": "oft", "block_size": 16},
     "prompt": {"kind": "prompt"},
     "p_tuning": {"kind": "p_tuning"},
+    "prefix": {"kind": "prefix"},
+    "projected": {"kind": "prefix", "projection": True},
     "nf4": {"kind": "lora", "rank": 16},
     "int8": {"kind": "lora", "rank": 16},
 }
@@ -118,6 +120,30 @@ def test_without_exact_copies_an_estimate_has_four_bytes_less_a_weight() -> None
         for master_weights in (True, False)
     )  # fmt: skip
     assert whole - short == 4 * 10**9
+
+
+@pytest.mark.parametrize("adapter", ["prompt", "p_tuning", "prefix"])
+def test_vectors_in_front_of_every_row_take_memory(adapter: str) -> None:
+    few, many = (
+        Places.of(with_vectors(adapter, number), CPU_MICRO_BATCH).number for number in (10, 30)
+    )
+    assert (few, many) == (10 * 16, 30 * 16)  # rows of an update
+    sizes = [quick_estimate(with_vectors(adapter, number)) for number in (10, 30)]
+    assert sizes[1] > sizes[0]
+    packed = with_vectors(adapter, 10, batch_tokens=4096)
+    assert Places.of(packed, 2048).number == 10 * 8  # rows of a quarter of 1024 tokens
+    assert Places.of(recipe_of("lora"), 2048).number == 0
+
+
+def with_vectors(adapter: str, number: int, **training: Any) -> Recipe:
+    return parse_recipe(
+        {
+            "model": "starter",
+            "adapter": {"kind": adapter, "virtual_tokens": number},
+            "data": {"train": [{"dataset": "builtin:shop"}], "max_length": 1024},
+            "training": {"device": "cpu", **training},
+        }
+    )
 
 
 def planned(recipe: Recipe, folder: Path) -> int:

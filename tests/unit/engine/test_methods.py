@@ -47,6 +47,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "oft-shared": {"kind": "oft", "block_size": 4, "block_share": True, "exact_rotation": True},
     "prompt": {"kind": "prompt", "virtual_tokens": 5},
     "p_tuning": {"kind": "p_tuning", "virtual_tokens": 5, "encoder_width": 16},
+    "prefix": {"kind": "prefix", "virtual_tokens": 5},
+    "prefix-network": {"kind": "prefix", "virtual_tokens": 5, "projection": True},
     "lora+": {"kind": "lora", "rank": 4, "loraplus_lr_ratio": 8},
     "modules_to_save": {"kind": "lora", "rank": 4, "modules_to_save": ["lm_head", "norm"]},
     "patterns": {

@@ -49,6 +49,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "oft-nf4": {"kind": "oft", "block_size": 8},
     "prompt": {"kind": "prompt", "virtual_tokens": 4},
     "p_tuning": {"kind": "p_tuning", "virtual_tokens": 4, "encoder_width": 8},
+    "prefix": {"kind": "prefix", "virtual_tokens": 4},
     "prompt-int8": {"kind": "prompt", "virtual_tokens": 4, "init": "random"},
 }
 # Of the model, beside the method.

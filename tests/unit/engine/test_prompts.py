@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +30,7 @@ from tunesmith.errors import ModelError, TunesmithError
 from tunesmith.evaluation.served import places_of
 from tunesmith.recipe import parse_recipe
 from tunesmith.recipe.capabilities import Choice, refusal
-from tunesmith.recipe.prompts import Prompt, PTuning
+from tunesmith.recipe.prompts import Prefix, Prompt, PTuning
 from tunesmith.serving.errors import AdapterMismatch
 from tunesmith.serving.loading import load_served
 from tunesmith.serving.lora import read_pairs
@@ -41,11 +43,13 @@ METHODS = {
     "prompt": Prompt(virtual_tokens=3),
     "random": Prompt(virtual_tokens=3, init="random"),
     "p_tuning": PTuning(virtual_tokens=3, encoder_width=8),
+    "prefix": Prefix(virtual_tokens=3),
+    "projected": Prefix(virtual_tokens=3, projection=True, encoder_width=8),
 }
 FAMILIES = ("llama", "qwen3", "gemma3_text", "gpt2")
 
 
-def tuned(folder: Path, adapter: Prompt | PTuning, attention: str = "sdpa") -> Any:
+def tuned(folder: Path, adapter: Prompt | PTuning | Prefix, attention: str = "sdpa") -> Any:
     return apply_adapter(load_model(folder, attention=attention), adapter, seed=3)
 
 
@@ -67,11 +71,14 @@ def logits_of_peft(model: Any, row: list[int]) -> Tensor:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_vectors_begin_as_those_of_peft(tiny_model_dir: TinyModel, name: str) -> None:
-    from peft import PromptEncoderConfig, PromptTuningConfig, get_peft_model
+    from peft import PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model
 
     common: dict[str, Any] = {"task_type": "CAUSAL_LM", "num_virtual_tokens": 3}
     config: Any = PromptEncoderConfig(encoder_hidden_size=8, **common)
-    if name != "p_tuning":
+    if name in ("prefix", "projected"):
+        projects = name == "projected"
+        config = PrefixTuningConfig(prefix_projection=projects, encoder_hidden_size=8, **common)
+    elif name != "p_tuning":
         kind = "RANDOM" if name == "random" else "SAMPLE_VOCAB"
         config = PromptTuningConfig(prompt_tuning_init=kind, **common)
     torch.manual_seed(3)
@@ -83,12 +90,26 @@ def test_vectors_begin_as_those_of_peft(tiny_model_dir: TinyModel, name: str) ->
     assert all(torch.equal(a, b) for (_, a), (_, b) in zip(own, peft, strict=True))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", ["prompt", "p_tuning"])
+# The configuration of the tiny GPT-2 names key-value heads, which it has not and PEFT believes.
+BY_FAMILY = [
+    (name, family)
+    for name in ("prompt", "p_tuning", "prefix", "projected")
+    for family in (FAMILIES if METHODS[name].kind != "prefix" else FAMILIES[:3])
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "family"), [*BY_FAMILY, ("prefix", "narrow"), ("prompt", "narrow")]
+)
 def test_packed_rows_compute_as_each_alone_does_in_peft(
-    tiny_model_dir: TinyModel, family: str, name: str
+    tiny_model_dir: TinyModel, tmp_path: Path, family: str, name: str
 ) -> None:
-    base = tiny_model_dir(family)
+    if family == "narrow":  # the last tokens of the longest row no longer see what is in front
+        base = shutil.copytree(tiny_model_dir("mistral"), tmp_path / "narrow")
+        settings = json.loads((base / "config.json").read_bytes()) | {"sliding_window": 4}
+        (base / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    else:
+        base = tiny_model_dir(family)
     plain = tuned(base, METHODS[name]).eval()
     flat = tuned(base, METHODS[name], register_flat_attention()).eval()
     expected = [logits_of_peft(plain, row) for row in ROWS]
@@ -107,8 +128,9 @@ def test_packed_rows_compute_as_each_alone_does_in_peft(
         assert torch.allclose(ours.grad, theirs.grad, rtol=1e-4, atol=1e-4)
 
 
-def test_switched_off_it_is_the_base(tiny_model_dir: TinyModel) -> None:
-    model = tuned(tiny_model_dir("llama"), METHODS["prompt"], register_flat_attention()).eval()
+@pytest.mark.parametrize("name", ["prompt", "prefix"])
+def test_switched_off_it_is_the_base(tiny_model_dir: TinyModel, name: str) -> None:
+    model = tuned(tiny_model_dir("llama"), METHODS[name], register_flat_attention()).eval()
     base = load_model(tiny_model_dir("llama")).eval()
     backbone: Any = build_backbone(model, attention="flat")
     with torch.no_grad(), backbone.adapters_off():
@@ -119,14 +141,38 @@ def test_switched_off_it_is_the_base(tiny_model_dir: TinyModel) -> None:
     assert why == "vectors in front of the text"
 
 
+def test_layers_are_checkpointed_without_another_gradient(tiny_model_dir: TinyModel) -> None:
+    gradients: list[list[Tensor]] = []
+    for checkpointing in (False, True):
+        model = tuned(tiny_model_dir("llama"), METHODS["prefix"], register_flat_attention())
+        backbone = build_backbone(model, attention="flat", checkpointing=checkpointing)
+        ids = torch.tensor(ROWS[0] + ROWS[1])
+        places = torch.cat([torch.arange(len(row)) for row in ROWS[:2]])
+        backbone(ids, places, Documents((0, 7, 9))).square().sum().backward()
+        gradients.append([p.grad for _, p in trainable_parameters(model) if p.grad is not None])
+    assert gradients[0]
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_a_model_whose_layers_share_no_shape_is_refused(tiny_model_dir: TinyModel) -> None:
+    model = load_model(tiny_model_dir("llama"))
+    model.config.layer_types = ["linear_attention", "full_attention"]
+    with pytest.raises(TunesmithError, match="some of its layers have no keys") as caught:
+        apply_adapter(model, METHODS["prefix"], seed=0)
+    assert caught.value.code == "layers_without_prefix"
+
+
 @torch.no_grad()
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [*(("random", each) for each in FAMILIES), *(("prefix", each) for each in FAMILIES[:3])],
+)
 def test_answers_follow_the_vectors_alone_and_in_batches(
-    tiny_model_dir: TinyModel, family: str
+    tiny_model_dir: TinyModel, family: str, name: str
 ) -> None:
     from transformers import GenerationConfig
 
-    model = tuned(tiny_model_dir(family), METHODS["random"]).eval()
+    model = tuned(tiny_model_dir(family), METHODS[name]).eval()
     config = GenerationConfig(max_new_tokens=6, do_sample=False, pad_token_id=0)
     together = continued(model, ROWS, 0, CPU, generation_config=config)
     width = max(map(len, ROWS))
@@ -151,7 +197,7 @@ def test_answers_follow_the_vectors_alone_and_in_batches(
         ({"training": {"optimizer": {"kind": "apollo"}}}, "projection_of_adapters"),
     ],
 )
-@pytest.mark.parametrize("kind", ["prompt", "p_tuning"])
+@pytest.mark.parametrize("kind", ["prompt", "p_tuning", "prefix"])
 def test_wrong_combinations_are_refused_by_the_recipe(
     kind: str, changes: dict[str, Any], code: str
 ) -> None:
@@ -159,20 +205,30 @@ def test_wrong_combinations_are_refused_by_the_recipe(
     with pytest.raises(TunesmithError) as caught:
         parse_recipe({**recipe, **changes})
     assert [each["code"] for each in caught.value.details["problems"]] == [code]
+    checkpointed: dict[str, Any] = {
+        "model": {"base": "starter", "attention": "sdpa"},
+        "training": {"activation_checkpointing": True},
+    }
+    if kind == "prefix":
+        with pytest.raises(TunesmithError, match=r"model\.attention: flat"):
+            parse_recipe({**recipe, **checkpointed})
+    else:
+        parse_recipe({**recipe, **checkpointed})
     grpo = refusal(Choice(stage="grpo", method=kind))
     assert grpo is not None
     assert grpo.code == "vectors_of_another_stage"
     assert refusal(Choice(stage="dpo", method=kind, quantization="nf4")) is None
 
 
+@pytest.mark.parametrize("name", ["p_tuning", "projected"])
 def test_what_cannot_be_merged_or_served_is_refused_before_any_work(
-    tiny_model_dir: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model_dir: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     shipped = prompts.shipped()[:1]
     monkeypatch.setattr(prompts, "shipped", lambda: shipped)
     monkeypatch.setattr(walks, "ANSWER_TOKENS", 8)
     base = tiny_model_dir("llama")
-    model = tuned(base, METHODS["p_tuning"])
+    model = tuned(base, METHODS[name])
     model.peft_config["default"].base_model_name_or_path = str(base)
     folder = tmp_path / "vectors"
     write_adapter(model, folder)

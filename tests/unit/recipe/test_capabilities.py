@@ -137,7 +137,7 @@ LORA = {"kind": "lora"}
         ({"new_tokens": "<a>, <b>", "new_special_tokens": "<b>"}, LORA, "token_in_both"),
         *(
             ({"new_tokens": "<a>"}, {"kind": kind}, "tokens_not_trained")
-            for kind in ("expand", "oft", "prompt", "p_tuning")
+            for kind in ("expand", "oft", "prompt", "p_tuning", "prefix")
         ),
         ({"new_special_tokens": "<a>"}, {"kind": "freeze"}, "tokens_stay_frozen"),
         ({"new_tokens": "<a>"}, {**LORA, "continue_from": "run"}, "tokens_of_old_adapter"),

@@ -265,7 +265,7 @@ def test_only_lora_goes_on_top_of_a_base_and_all_rest_on_it(
             assert base_argument(session, place, tuned).endswith(tuned)
 
 
-@pytest.mark.parametrize("kind", ["prompt", "p_tuning"])
+@pytest.mark.parametrize("kind", ["prompt", "p_tuning", "prefix"])
 def test_vectors_in_front_of_the_text_are_not_deployed(
     world: World, deployments: Deployments, kind: str
 ) -> None:

@@ -58,8 +58,8 @@ def refuse_unserved(model: Model) -> None:
     """Conflict for a model that no serving process takes."""
     if model.kind == "adapter" and _kind(model) in _IN_FRONT:
         raise Conflict(
-            f"{model.name} holds learned vectors in front of the text (prompt tuning or P-tuning), "
-            "which are not served.",
+            f"{model.name} holds learned vectors in front of the text (prompt, prefix or "
+            "P-tuning), which are not served.",
             hint="Ask it with `tunesmith chat`, or train with adapter.kind: lora.",
             code="vectors_not_served",
             model=model.name,

@@ -15,6 +15,7 @@ from tunesmith.models.memory import (
     CPU_MICRO_BATCH,
     CUDA_MICRO_BATCH,
     FUSED_FAMILIES,
+    Places,
     Shape,
     Trained,
     activation_bytes,
@@ -28,7 +29,7 @@ from tunesmith.models.memory import (
 from tunesmith.models.presets import STARTER
 from tunesmith.recipe import Recipe
 from tunesmith.recipe.adapters import ADAPTERS, IN_FRONT, Adapter, Expand, Freeze, Lora, Oft
-from tunesmith.recipe.prompts import Prompt, PTuning
+from tunesmith.recipe.prompts import Prefix, Prompt, PTuning
 from tunesmith.server.datadir import DataDir
 from tunesmith.server.flavours import Flavour
 from tunesmith.server.services.models.finding import folder_of
@@ -104,6 +105,7 @@ def memory_of_recipe(
             quantization=quantization,
             turned=turned,
             master_weights=recipe.training.master_weights,
+            places=Places.of(recipe, micro_batch),
         ).total
 
     tokens = recipe.training.micro_batch_tokens
@@ -152,6 +154,12 @@ def trainable_weights(adapter: Adapter, shape: Shape, parameters: int) -> int:
         width = adapter.encoder_width
         network = (2 * shape.hidden + width) * width + 2 * width + shape.hidden
         return adapter.virtual_tokens * shape.hidden + network
+    if isinstance(adapter, Prefix):
+        keys = shape.kv_heads * shape.head_width
+        all_layers, width = 2 * shape.layers * keys, adapter.encoder_width
+        if not adapter.projection:
+            return adapter.virtual_tokens * all_layers
+        return (adapter.virtual_tokens + width) * keys + width + (width + 1) * all_layers
     if isinstance(adapter, Freeze | Expand):
         inside = max(0, parameters - 2 * shape.vocabulary * shape.hidden)
         number = abs(adapter.layers) if isinstance(adapter, Freeze) else adapter.blocks
