@@ -100,6 +100,19 @@ ENGINE: Final[dict[str, tuple[str, str]]] = {
         "adapter.kind 为 prefix，但 {family} 系列的模型各层的键值形状不一，无法使用学习的键值。",
         "请填写 adapter.kind: prompt 或 lora。",
     ),
+    "merged_not_plain": (
+        "{adapter} 不是普通的 LoRA 适配器，不能在训练前合并。",
+        "请先合并它（tunesmith export --format merged），将结果填入 model.base，并从 "
+        "adapter.merge_first 中去掉它。",
+    ),
+    "merged_of_another_base": (
+        "{adapter} 与基座不符：{module} 的形状不同或不存在。",
+        "adapter.merge_first 中只能填写属于该基座的适配器。",
+    ),
+    "merged_below_dora": (
+        "继续训练的适配器是 DoRA，不能与 adapter.merge_first 中的适配器保存在一起。",
+        "请去掉其中之一，或用 tunesmith export --format merged 合并。",
+    ),
     "vectors_not_merged": (
         "该适配器只包含文本之前的向量（Prompt、Prefix 或 P-Tuning），不能合并到模型的权重中。",
         "请用 `tunesmith chat` 提问，或用 peft 与基座一起加载；需要合并或提供服务时，请用 "

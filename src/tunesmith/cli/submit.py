@@ -19,6 +19,7 @@ from tunesmith.data.store import parse_reference
 from tunesmith.errors import DataError, ModelError, RunDirError, TunesmithError
 from tunesmith.models.presets import own_defaults
 from tunesmith.recipe import Loaded, Notice, Problem, Recipe, load_recipe, parse_recipe
+from tunesmith.recipe.adapters import as_list, names_in
 from tunesmith.recipe.document import dump_yaml
 from tunesmith.recipe.load import examine
 from tunesmith.recipe.problems import refuse
@@ -128,6 +129,10 @@ def _resolve_paths(asked: dict[str, Any], base: Path) -> Missing:
     for section, key in files:
         if isinstance(section.get(key), str):
             section[key] = str(_existing(section[key], base) or section[key])
+    below: Any = adapter.get("merge_first")
+    if below:
+        names = names_in(as_list(below))
+        adapter["merge_first"] = [str(_existing(name, base) or name) for name in names]
     _resolve_rewards(asked.get("stage") or {}, base)
     model = asked.get("model") or {}
     if isinstance(model.get("base"), str) and model.get("source", "auto") in ("auto", "local"):

@@ -116,6 +116,12 @@ def _new_lora(
     return tuned
 
 
+def adapters_below(adapter: Adapter, *, base_dir: Path | None = None) -> list[Path]:
+    """The folders of the adapters that are merged into the base before training."""
+    names = names_in(adapter.merge_first) if isinstance(adapter, Lora) else []
+    return [resolve_adapter(name, base_dir=base_dir) for name in names]
+
+
 def parts_to_save(adapter: Adapter, *, base_dir: Path | None = None) -> list[str]:
     """Names of the parts that are trained whole beside adapters, old or new."""
     if not isinstance(adapter, Lora):
@@ -207,7 +213,7 @@ def decided_adapter(model: Any, adapter: Adapter) -> Adapter:
     return adapter.model_copy(
         update={
             "rank": used.r,
-            "alpha": used.lora_alpha,
+            "alpha": round(used.lora_alpha),  # that of several adapters in one may be a fraction
             "targets": targets if isinstance(targets, str) else sorted(targets),
             "rslora": used.use_rslora,
             "dora": used.use_dora,

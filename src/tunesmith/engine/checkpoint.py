@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from tunesmith.engine.arena import Arena
 from tunesmith.engine.faults import Faults
 from tunesmith.engine.methods.pissa import from_ordinary
+from tunesmith.engine.methods.stack import stack_of
 from tunesmith.engine.optimizer import Optimizers
 from tunesmith.engine.weights import PROMPT_ENCODER
 from tunesmith.errors import RunDirError, RunFailed
@@ -158,6 +159,8 @@ def load_weights(path: Path, model: Any) -> None:
         from peft import set_peft_model_state_dict
 
         saved = load_file(path / "adapter" / "adapter_model.safetensors")
+        below = stack_of(model)
+        saved = saved if below is None else below.without_these(saved)
         set_peft_model_state_dict(model, from_ordinary(model, saved))
         return
     tensors: dict[str, Tensor] = {}

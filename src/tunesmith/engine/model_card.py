@@ -10,7 +10,7 @@ from typing import Any
 
 from tunesmith import __version__
 from tunesmith.recipe import DataSource, Recipe
-from tunesmith.recipe.adapters import told
+from tunesmith.recipe.adapters import names_in, told
 
 # Why a training ended, in words.
 ENDINGS = {
@@ -277,6 +277,8 @@ def _settings(recipe: Recipe) -> list[tuple[str, str]]:
         shown = targets if isinstance(targets, str) else ", ".join(targets)
         rows += [("LoRA targets", shown), ("LoRA dropout", recipe.adapter.dropout)]
         rows += [("LoRA+ ratio", recipe.adapter.loraplus_lr_ratio)]
+        below = ", ".join(names_in(recipe.adapter.merge_first))
+        rows += [("Contains the adapters", below or None)]
     return [(name, f"{value}") for name, value in rows if value is not None]
 
 

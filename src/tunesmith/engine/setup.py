@@ -17,7 +17,12 @@ from torch import nn
 from tunesmith.data.batches import StepPlan
 from tunesmith.data.prepare import Prepared, prepare
 from tunesmith.data.tokenizer import TextTokenizer
-from tunesmith.engine.adapter import apply_adapter, decided_adapter, parts_to_save
+from tunesmith.engine.adapter import (
+    adapters_below,
+    apply_adapter,
+    decided_adapter,
+    parts_to_save,
+)
 from tunesmith.engine.attention import register_flat_attention
 from tunesmith.engine.backbone import decoder_of
 from tunesmith.engine.fused import why_not_fused
@@ -42,6 +47,7 @@ from tunesmith.engine.methods.quantised import (
     require_library,
 )
 from tunesmith.engine.methods.rope import Rope, decided_factor, rope_of
+from tunesmith.engine.methods.stack import keep_stack, merge_adapters
 from tunesmith.engine.methods.vocabulary import grow, grown_tokenizer, new_ids
 from tunesmith.engine.models import (
     cache_directory,
@@ -242,6 +248,8 @@ def load_trainable(recipe: Recipe, run: RunDir, base: Base, reporter: Reporter) 
     else:
         model = load_model(base.directory, **how)
     grow(model, base.new_ids)
+    below = adapters_below(recipe.adapter, base_dir=run.path)
+    stack = merge_adapters(model, below) if below else None
     if packing != "none":
         whole = parts_to_save(recipe.adapter, base_dir=run.path)
         quantise(model, packing, base.device, whole=whole)
@@ -254,6 +262,8 @@ def load_trainable(recipe: Recipe, run: RunDir, base: Base, reporter: Reporter) 
         new_ids=base.new_ids,
         on_warning=reporter.warn,
     )
+    if stack is not None:
+        keep_stack(tuned, stack)
     reporter.progress("load", 1, 1, "model")
     return tuned
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tunesmith.engine.methods import pissa
+from tunesmith.engine.methods import pissa, stack
 from tunesmith.engine.methods.prompts import has_vectors
 
 PROMPT_ENCODER = "prompt_encoder.safetensors"
@@ -38,18 +38,22 @@ def write_adapter(model: Any, directory: Path) -> None:
     # The tables of the embeddings never change with our adapters; "auto" would ask the hub.
     model.save_pretrained(str(directory), save_embedding_layers=False)
     (directory / "README.md").unlink(missing_ok=True)  # PEFT's own, empty card
-    start = pissa.start_of(model)
-    if start is None:
+    start, below = pissa.start_of(model), stack.stack_of(model)
+    if start is None and below is None:
         return
     from peft import get_peft_model_state_dict
 
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
-    ordinary = pissa.as_ordinary({n: t.detach().cpu() for n, t in state.items()}, start)
-    weights = {name: tensor.contiguous().clone() for name, tensor in ordinary.items()}
-    save_file(weights, directory / "adapter_model.safetensors", metadata={"format": "pt"})
+    ordinary = {name: tensor.detach().cpu() for name, tensor in state.items()}
     file = directory / "adapter_config.json"
     settings = json.loads(file.read_text(encoding="utf-8"))
-    settings |= pissa.doubled(model.peft_config[model.active_adapter])
+    if start is not None:
+        ordinary = pissa.as_ordinary(ordinary, start)
+        settings |= pissa.doubled(model.peft_config[model.active_adapter])
+    if below is not None:
+        ordinary, settings = below.with_these(ordinary, stack.scales_of(model), settings)
+    weights = {name: tensor.contiguous().clone() for name, tensor in ordinary.items()}
+    save_file(weights, directory / "adapter_model.safetensors", metadata={"format": "pt"})
     file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 

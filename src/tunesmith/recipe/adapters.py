@@ -209,7 +209,20 @@ class Lora(Section):
         aliases="finetuned_model adapter_name_or_path 我的模型",
     )
 
-    @field_validator("targets", "modules_to_save", "rank_pattern", "alpha_pattern", mode="before")
+    merge_first: str | list[str] = field(
+        [],
+        "Earlier adapters of the same base that are merged into it before training, in this order: "
+        "their run or adapter folders, such as [runs/a, runs/b]. The result contains them: it is "
+        "one adapter on that base.",
+        "训练前依次合并到基座中的已有适配器（须属于同一基座）：其运行目录或适配器目录，如 [runs/a, "
+        "runs/b]。结果已包含它们，是该基座上的一个适配器。",
+        aliases="adapters_to_merge",
+    )
+
+    @field_validator(
+        *("targets", "modules_to_save", "rank_pattern", "alpha_pattern", "merge_first"),
+        mode="before",
+    )
     @classmethod
     def _split_names(cls, names: Any) -> Any:
         return as_list(names)

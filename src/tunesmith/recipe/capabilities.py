@@ -64,6 +64,13 @@ def _lora(recipe: Recipe) -> Found:
     if adapter.continue_from is not None and adapter.init != "zero":
         paths = ("adapter.init", "adapter.continue_from")
         yield clash(paths, "continued_has_its_start", init=adapter.init)
+    below = names_in(adapter.merge_first)
+    if below and adapter.dora:
+        yield clash(("adapter.merge_first", "adapter.dora"), "merged_below_dora")
+    twice = [name for name in below if name == adapter.continue_from or below.count(name) > 1]
+    if twice:
+        paths = ("adapter.merge_first", "adapter.continue_from")
+        yield clash(paths, "merged_twice", name=twice[0])
 
 
 def _quantised(recipe: Recipe) -> Found:

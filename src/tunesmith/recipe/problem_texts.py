@@ -425,6 +425,21 @@ TEXTS: Final[Mapping[str, Text]] = {
         "model.new_tokens 的向量需要训练，而 adapter.kind: freeze 使词表保持不变。",
         "请填写 adapter.kind: lora，或写明词表：adapter.extra_modules: [embed_tokens, lm_head]。",
     ),
+    "merged_below_dora": Text(
+        "adapter.merge_first is saved together with what is trained, which adapter.dora, with "
+        "lengths of its own, does not allow.",
+        "Write adapter.dora: false, or merge them yourself (tunesmith export --format merged) and "
+        "write the result as model.base.",
+        "adapter.merge_first 会与训练结果保存在一起，而 adapter.dora 另有长度参数，无法这样保存。",
+        "请填写 adapter.dora: false，或自行合并（tunesmith export --format merged）后将结果填入"
+        " model.base。",
+    ),
+    "merged_twice": Text(
+        "{name} would be added to the base twice (adapter.merge_first, adapter.continue_from).",
+        "Name it once.",
+        "{name} 会被加到基座上两次（adapter.merge_first、adapter.continue_from）。",
+        "请只填写一次。",
+    ),
     "tokens_of_old_adapter": Text(
         "model.new_tokens adds vectors, but adapter.continue_from goes on with an adapter that has "
         "none for them.",

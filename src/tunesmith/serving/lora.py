@@ -10,7 +10,6 @@ Shapes: T tokens, N adapters, D inputs, O outputs, R ranks of an adapter.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,21 +20,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tunesmith.models.adapters import IN_FRONT, named_base
+from tunesmith.models.adapters import IN_FRONT, named_base, not_plain, scale_of_layer
 from tunesmith.models.files import check_model_files
 from tunesmith.serving.errors import AdapterMismatch
 
 SMALL = 64  # tokens: so few cost less in one batched product than one by one
 _KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
-# What an adapter may not have, with what it would mean.
-_NOT_SERVED = {
-    "use_dora": "DoRA",
-    "modules_to_save": "whole layers that were trained beside the adapters",
-    "layer_replication": "replicated layers",
-    "trainable_token_indices": "trained tokens",
-    "target_parameters": "adapters on parameters",
-    "alora_invocation_tokens": "activated LoRA",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +78,7 @@ def _check_kind(directory: Path, config: Mapping[str, Any]) -> None:
             "served.",
             hint="Ask it with `tunesmith chat`, or train with adapter.kind: lora.",
         )
-    reasons = [what for key, what in _NOT_SERVED.items() if config.get(key)]
-    if config.get("bias", "none") != "none":
-        reasons.append("biases")
-    if kind != "LORA":
-        reasons.insert(0, f"the kind {kind or 'that is not named'}")
+    reasons = not_plain(config)
     if reasons:
         raise AdapterMismatch(
             f"The adapter {directory} has {', '.join(reasons)}; only plain LoRA is served.",
@@ -124,17 +110,7 @@ def _pair(
             adapter_shapes=[list(a.shape), list(b.shape)],
             base_shape=[outputs, inputs],
         )
-    return Pair(a, b * _scale(name, a.shape[0], config))
-
-
-def _scale(name: str, rank: int, config: Mapping[str, Any]) -> float:
-    """Alpha by rank, as PEFT takes it: patterns name layers by the end of their names."""
-    patterns: Mapping[str, float] = config.get("alpha_pattern") or {}
-    alpha = next(
-        (value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", name)),
-        config.get("lora_alpha", rank),
-    )
-    return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    return Pair(a, b * scale_of_layer(name, a.shape[0], config))
 
 
 class Lineup:

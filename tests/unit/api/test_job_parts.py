@@ -225,6 +225,9 @@ def test_a_checkpoint_becomes_one_model(server_on_both: Server) -> None:
     next_job = submit(server, recipe={"adapter": {"continue_from": made["name"]}})
     recipe = server.viewer.get(f"{JOBS}/{next_job['id']}/recipe").json()["recipe"]
     assert recipe["adapter"]["continue_from"] == made["model_id"]
+    on_top = submit(server, recipe={"adapter": {"merge_first": [made["name"]]}})
+    recipe = server.viewer.get(f"{JOBS}/{on_top['id']}/recipe").json()["recipe"]
+    assert recipe["adapter"]["merge_first"] == [made["model_id"]]
 
 
 def checkpoint_of(server: Server, flavour: str = "h200") -> str:

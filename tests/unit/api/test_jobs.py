@@ -103,6 +103,9 @@ def test_continuing_from_a_folder_is_refused(server: Server) -> None:
     recipe = {"adapter": {"kind": "lora", "continue_from": "/data/runs/x"}}
     error = server.member.post(JOBS, json={**JOB, "recipe": recipe}).json()["error"]
     assert error["param"] == "adapter.continue_from"
+    below = {"adapter": {"kind": "lora", "merge_first": ["model-unknown", "/data/runs/x"]}}
+    error = server.member.post(JOBS, json={**JOB, "recipe": below}).json()["error"]
+    assert error["param"] == "adapter.merge_first"
 
 
 def test_code_of_others_runs_only_where_an_administrator_allowed_the_commit(

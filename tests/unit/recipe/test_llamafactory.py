@@ -130,6 +130,29 @@ def test_the_recipe_trains_what_the_job_trained(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("changes", "below", "last"),
+    [
+        ({}, ["runs/a", "runs/b"], "runs/c"),
+        ({"create_new_adapter": False}, ["runs/a", "runs/b"], "runs/c"),
+        ({"create_new_adapter": True}, ["runs/a", "runs/b", "runs/c"], None),
+    ],
+)
+def test_several_adapters_are_merged_and_the_last_is_gone_on_with(
+    tmp_path: Path, changes: dict[str, Any], below: list[str], last: str | None
+) -> None:
+    names = "runs/a, runs/b,runs/c"
+    done = convert(tmp_path, adapter_name_or_path=names, **changes)
+    adapter = done.recipe.adapter
+    assert isinstance(adapter, Lora)
+    assert (adapter.merge_first, adapter.continue_from) == (below, last)
+    assert verdicts(done)["adapter_name_or_path"] != "not supported"
+    alone = convert(tmp_path, adapter_name_or_path="runs/a", **changes).recipe.adapter
+    assert isinstance(alone, Lora)
+    expected = (["runs/a"], None) if last is None else ([], "runs/a")
+    assert (alone.merge_first, alone.continue_from) == expected
+
+
 def test_datasets_come_from_dataset_info(tmp_path: Path) -> None:
     """X13."""
     conversion = convert(tmp_path)

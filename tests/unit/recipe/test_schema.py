@@ -58,6 +58,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "rank_pattern": [],
         "alpha_pattern": [],
         "continue_from": None,
+        "merge_first": [],
     }
     training = recipe.training
     assert (training.epochs, training.batch_size, training.learning_rate) == (3.0, 16, 1e-4)

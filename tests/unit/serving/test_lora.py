@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from tests.unit.serving.conftest import running, write_adapter
 
 from tunesmith.errors import ModelError
+from tunesmith.models.adapters import scale_of_layer
 from tunesmith.serving import lora
 from tunesmith.serving.errors import AdapterMismatch
 from tunesmith.serving.lora import Adapter, Joint, Lineup, Mix
@@ -144,4 +145,4 @@ def test_the_scale_is_that_of_peft(
     layers: list[tuple[str, Any]] = list(lora_layers(tuned.get_base_model()))
     assert layers
     for name, layer in layers:
-        assert lora._scale(name, 4, said) == pytest.approx(layer.scaling["default"])
+        assert scale_of_layer(name, 4, said) == pytest.approx(layer.scaling["default"])

@@ -222,7 +222,7 @@ def _following(recipe: Recipe, run: RunDir, versions: dict[str, Version]) -> Rec
     model = recipe.model.model_copy(update={"base": str(run.path), "source": "local"})
     adapter = recipe.adapter
     if adapter.kind == "lora":
-        adapter = adapter.model_copy(update={"continue_from": None})
+        adapter = adapter.model_copy(update={"continue_from": None, "merge_first": []})
     return recipe.model_copy(
         update={
             "name": f"{recipe.name}-next",

@@ -144,7 +144,6 @@ NOT_SUPPORTED: dict[str, str] = {
     "use_llama_pro": _OTHER_METHOD,
     "use_dft_loss": _OTHER_METHOD,
     "loraplus_lr_embedding": "embeddings have no rate of their own",
-    "create_new_adapter": "adapter.continue_from goes on with the same adapter",
     "shift_attn": _OTHER_METHOD,
     "mixture_of_depths": _OTHER_METHOD,
     "moe_aux_loss_coef": "the balance loss of the model's own configuration is used",

@@ -344,16 +344,32 @@ def _of_blocks(job: _Job, key: str, value: Any) -> None:
 
 
 def _continue_from(job: _Job, key: str, value: Any) -> None:
-    if len(_names(value)) > 1:
-        job.refuse(key, "one adapter can be gone on from; merge the others first")
-    elif value is not None and job.get("finetuning_type", "lora") == "oft":
+    if value is not None and job.get("finetuning_type", "lora") == "oft":
         job.refuse(key, "only LoRA adapters are gone on with; merge this one into its base first")
     elif job.get("finetuning_type", "lora") != "lora":
         job.taken(key, f"has no effect: finetuning_type is {job.get('finetuning_type')}")
     elif value is None:
         job.taken(key, "empty: the default is used")
     else:
-        job.set(key, RENAMED[key], value)
+        _stacked(job, key, _names(value))
+
+
+def _stacked(job: _Job, key: str, names: list[str]) -> None:
+    """All but the last are merged into the base; so is that one where a new adapter begins."""
+    new = job.get("create_new_adapter") is True
+    below = names if new else names[:-1]
+    if below:
+        job.out["adapter.merge_first"] = below
+    if new:
+        job.taken(key, "adapter.merge_first: merged into the base, and a new adapter begins")
+    else:
+        merged = "the others are merged into the base first (adapter.merge_first)" if below else ""
+        job.set(key, RENAMED[key], names[-1], merged)
+
+
+def _create_new_adapter(job: _Job, key: str, value: Any) -> None:
+    on = value is True and job.get("adapter_name_or_path") is not None
+    job.taken(key, "see adapter_name_or_path" if on else "off, as here")
 
 
 def _schedule(job: _Job, key: str, value: Any) -> None:
@@ -569,6 +585,7 @@ _HANDLERS: Mapping[str, Callable[[_Job, str, Any], None]] = {
     **{f"{n}_{key}": _of_optimizer for n in ("galore", "apollo") for key in PROJECTIONS},
     **dict.fromkeys((*BLOCKS, *NO_BLOCKS), _of_blocks),
     "adapter_name_or_path": _continue_from,
+    "create_new_adapter": _create_new_adapter,
     "lr_scheduler_type": _schedule,
     "lr_scheduler_kwargs": _schedule_details,
     "warmup_ratio": _warmup_ratio,

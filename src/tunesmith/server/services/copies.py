@@ -106,8 +106,8 @@ class Copies:
         for place in recipe["data"]["train"]:
             place["dataset"] = following.versions.get(place["dataset"], place["dataset"])
         recipe["model"] |= {"base": following.model_id, "source": "auto", "revision": "main"}
-        if recipe["adapter"].get("continue_from"):
-            recipe["adapter"]["continue_from"] = None
+        nothing: dict[str, Any] = {"continue_from": None, "merge_first": []}
+        recipe["adapter"] |= {key: nothing[key] for key in nothing if recipe["adapter"].get(key)}
         changes = Changes({}, name=following.name or f"{job.name[:_NAME_KEPT]}-next")
         draft = replace(_draft(job, recipe, changes), checkpoint_id=None)
         return self._jobs.submit(caller, draft, submitted)

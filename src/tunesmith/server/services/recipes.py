@@ -31,6 +31,7 @@ from tunesmith.recipe import (
     profile_fields,
     recipe_json_schema,
 )
+from tunesmith.recipe.adapters import names_in
 from tunesmith.recipe.catalog import FieldDoc
 from tunesmith.recipe.convert import Conversion, convert_llamafactory_text
 from tunesmith.recipe.load import Advised, examine, values_at
@@ -202,9 +203,17 @@ def paths_in(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _continued(recipe: Recipe) -> Iterator[Problem]:
-    before = recipe.adapter.continue_from if recipe.adapter.kind == "lora" else None
-    if before is not None and not (_ID.fullmatch(before) or _FINE_TUNED.fullmatch(before)):
-        yield problem("not_a_result_id", "adapter.continue_from", name=quoted(before))
+    adapter = recipe.adapter
+    if adapter.kind != "lora":
+        return
+    before = [] if adapter.continue_from is None else [adapter.continue_from]
+    for path, names in (
+        ("adapter.continue_from", before),
+        ("adapter.merge_first", names_in(adapter.merge_first)),
+    ):
+        for name in names:
+            if not (_ID.fullmatch(name) or _FINE_TUNED.fullmatch(name)):
+                yield problem("not_a_result_id", path, name=quoted(name))
 
 
 def _rewards(recipe: Recipe, settings: Settings) -> Iterator[Problem]:

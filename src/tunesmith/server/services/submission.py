@@ -29,6 +29,7 @@ from tunesmith.data.names import (
 from tunesmith.errors import DataError, RecipeError, TunesmithError
 from tunesmith.models.presets import STARTER
 from tunesmith.recipe import Notice, Problem, Recipe, data_notices, parse_recipe
+from tunesmith.recipe.adapters import names_in
 from tunesmith.recipe.load import Loaded
 from tunesmith.recipe.problems import problem
 from tunesmith.recipe.rewards import ModelReward
@@ -130,17 +131,17 @@ def resolve(
     _check_general(session, project_id, found)
     if "model.base" not in refused:
         _take_base(session, caller, project_id, found, settings)
-    continued = None
-    if "adapter.continue_from" not in refused:
-        continued = _continued(session, caller, found)
+    adapters = {
+        **_continued(session, caller, found, refused),
+        **_merged_first(session, caller, found, refused),
+    }
     rewards = _reward_models(session, caller, found)
     if loaded.problems:
         return found
     is_here = found.base is not None or found.base_reference == STARTER
     changes, told = overruled(recipe, loaded.origins, knows_base=is_here)
     found.notices += told
-    changes = {**changes, **rewards}
-    found.recipe = _with_names(found, continued, changes)
+    found.recipe = _with_names(found, {**changes, **rewards, **adapters})
     _check_rows(found, settings.least_rows)
     if recipe.training.learning_rate == loaded.suited.get("training.learning_rate"):
         found.notices = [each for each in found.notices if each.code != "high_rate_small_data"]
@@ -286,15 +287,35 @@ def _of_error(path: str, error: TunesmithError) -> Problem:
     return Problem(path, message, error.hint, code=error.code, values=error.details)
 
 
-def _continued(session: Session, caller: Caller, found: Resolved) -> str | None:
-    adapter = found.recipe.adapter
-    if adapter.kind != "lora" or not adapter.continue_from:
-        return None
-    model = find_model(session, caller, adapter.continue_from)
+def _continued(
+    session: Session, caller: Caller, found: Resolved, refused: set[str]
+) -> dict[str, Any]:
+    """adapter.continue_from with the id of the model that it names."""
+    adapter, path = found.recipe.adapter, "adapter.continue_from"
+    if adapter.kind != "lora" or not adapter.continue_from or path in refused:
+        return {}
+    known = _adapter_id(session, caller, found, path, adapter.continue_from)
+    return {} if known is None else {path: known}
+
+
+def _merged_first(
+    session: Session, caller: Caller, found: Resolved, refused: set[str]
+) -> dict[str, Any]:
+    """adapter.merge_first with the ids of the models that it names."""
+    adapter, path = found.recipe.adapter, "adapter.merge_first"
+    if adapter.kind != "lora" or not adapter.merge_first or path in refused:
+        return {}
+    names = names_in(adapter.merge_first)
+    known = [_adapter_id(session, caller, found, path, name) for name in names]
+    return {} if None in known else {path: known}
+
+
+def _adapter_id(
+    session: Session, caller: Caller, found: Resolved, path: str, name: str
+) -> str | None:
+    model = find_model(session, caller, name)
     if model is None or model.kind != "adapter":
-        found.problems.append(
-            problem("no_such_adapter", "adapter.continue_from", name=adapter.continue_from)
-        )
+        found.problems.append(problem("no_such_adapter", path, name=name))
         return None
     return model.id
 
@@ -318,14 +339,12 @@ def _reward_models(session: Session, caller: Caller, found: Resolved) -> dict[st
     return {"stage.rewards": told}
 
 
-def _with_names(found: Resolved, continued: str | None, changes: Mapping[str, Any]) -> Recipe:
+def _with_names(found: Resolved, changes: Mapping[str, Any]) -> Recipe:
     """The recipe with what was found in place of what was written; the rest stays as it is."""
     tree = found.recipe.model_dump(mode="json")
     values = {source.path: source.reference for source in found.sources} | dict(changes)
     if found.base_reference:
         values["model.base"] = found.base_reference
-    if continued:
-        values["adapter.continue_from"] = continued
     for path, value in values.items():
         *parents, leaf = path.split(".")
         place: Any = tree

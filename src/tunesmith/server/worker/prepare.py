@@ -2,7 +2,7 @@
 
     data          NAME@N of the data directory, builtin:NAME
     model.base    starter, a hub id, or model-... of the registry
-    continue_from model-... of the registry
+    continue_from model-... of the registry, and so each of merge_first
 
 A recipe in the database never holds a path of a client; one that does is refused here as well.
 """
@@ -27,6 +27,7 @@ from tunesmith.recipe import (
     dump_recipe,
     parse_recipe,
 )
+from tunesmith.recipe.adapters import names_in
 from tunesmith.recipe.rewards import ModelReward
 from tunesmith.runs import RunDir
 from tunesmith.server import ids
@@ -60,7 +61,9 @@ def resolve_names(database: Database, place: DataDir, claimed: Claim) -> Recipe:
     # An adapter with tokens of its own is not gone on with: its whole model is the next base.
     goes_on = adapter.kind == "lora" and not model.new_words
     if goes_on and (branched / "adapter").is_dir():
-        adapter = adapter.model_copy(update={"continue_from": str(branched)})
+        # Its checkpoint holds those that were merged first, too.
+        changes = {"continue_from": str(branched), "merge_first": []}
+        adapter = adapter.model_copy(update=changes)
     else:
         model = model.model_copy(update={"base": str(branched)})
     return recipe.model_copy(update={"model": model, "adapter": adapter})
@@ -74,6 +77,9 @@ def with_folders(session: Session, place: DataDir, recipe: Recipe) -> Recipe:
     if adapter.kind == "lora" and adapter.continue_from:
         found = _model(session, place, adapter.continue_from)
         adapter = adapter.model_copy(update={"continue_from": found})
+    if adapter.kind == "lora" and adapter.merge_first:
+        below = [_model(session, place, name) for name in names_in(adapter.merge_first)]
+        adapter = adapter.model_copy(update={"merge_first": below})
     stage = _with_reward_models(session, place, recipe)
     return recipe.model_copy(update={"model": model, "adapter": adapter, "stage": stage})
 
