@@ -39,8 +39,9 @@ LONG_ZH: Final = (
 )
 
 
-_NAMED: Final = """localStorage.setItem("tunesmith.draft", JSON.stringify(
-    {...JSON.parse(localStorage.getItem("tunesmith.draft")), name: "support-assistant"}))"""
+_NAMED: Final = """for (const key of Object.keys(localStorage)) {
+    if (key.startsWith("tunesmith.draft.")) localStorage.setItem(key, JSON.stringify(
+        {...JSON.parse(localStorage.getItem(key)), name: "support-assistant"}))}"""
 
 
 def main() -> None:

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { draftOf, EMPTY, formOfDraft, parsed, recipeOf, valueOf, type Draft, type Field } from "../src/logic/draft";
+import { draftOf, EMPTY, everyValue, formOfDraft, parsed, recipeOf, valueOf, type Draft, type Field } from "../src/logic/draft";
 import { aboutKind, familiesOf, isIdle, misfits, withKind } from "../src/logic/kinds";
 
 const field = (path: string, more: Partial<Field> = {}): Field =>
@@ -79,10 +79,24 @@ test("a recipe becomes a draft that becomes the same recipe", () => {
   expect(recipeFor(draft)).toEqual({
     name: "two",
     model: { base: "starter" },
-    adapter: { rank: 32 },
+    adapter: { kind: "lora", rank: 32 },
+    stage: { kind: "sft" },
     data: { train: [{ dataset: "a", sampling_rate: 2 }] },
-    training: { schedule: { kind: "linear" } },
+    training: { epochs: 3, schedule: { kind: "linear" } },
   });
+});
+
+test("what is advised later takes no place of what a whole recipe says", () => {
+  const recipe = { model: { base: "starter" }, adapter: { kind: "lora", rank: 16 }, training: { epochs: 3 } };
+  const draft = { ...draftOf(recipe, SHEET, EMPTY), advised: { "adapter.kind": "full", "training.epochs": 6 } };
+  expect(recipeFor(draft)).toMatchObject(recipe);
+  expect(valueOf(FIELDS.find((each) => each.path === "training.epochs") as Field, draft, { "training.epochs": 9 })).toBe(3);
+  expect(everyValue(draft, formOfDraft(SHEET, draft, {}), {})).toMatchObject({ "adapter.kind": "lora", "training.epochs": 3 });
+});
+
+test("a recipe of another profile keeps all that it says", () => {
+  const draft = draftOf({ profile: "pangu-lora", training: { epochs: 3 } }, SHEET, EMPTY);
+  expect(draft.values["training.epochs"]).toBe(3);
 });
 
 test("a form has the fields of its stage, with the default and the choices of that stage", () => {

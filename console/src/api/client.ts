@@ -96,3 +96,9 @@ export async function ask<T>(request: Promise<Answer<T>>): Promise<T> {
   if (answer.response.status === 401) for (const tell of onSignedOut) tell();
   throw errorOf(answer.error, answer.response);
 }
+
+/** A refusal as one text: what happened, and what to do. */
+export function refusalOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error instanceof ApiError && error.hint ? `${error.message} ${error.hint}` : error.message;
+}

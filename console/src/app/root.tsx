@@ -37,6 +37,7 @@ const first = Object.entries(LOADS).find(([path]) => window.location.pathname.st
 first?.[1]().catch(() => undefined);
 
 const SignIn = lazy(() => import("../pages/start/sign-in"));
+const SignInAgain = lazy(() => import("../pages/start/sign-in-again"));
 const Overview = lazy(LOADS["/"]);
 const Welcome = lazy(LOADS["/welcome"]);
 const Jobs = lazy(LOADS["/jobs"]);
@@ -66,7 +67,8 @@ export function Waiting() {
 export function Root() {
   const me = useMe();
   if (me.isLoading) return <Waiting />;
-  if (me.error instanceof ApiError && me.error.status === 401)
+  const isSignedOut = me.error instanceof ApiError && me.error.status === 401;
+  if (isSignedOut && !me.data)
     return (
       <Suspense fallback={<Waiting />}>
         <SignIn />
@@ -83,6 +85,11 @@ export function Root() {
       <FeedProvider>
         <Pages />
       </FeedProvider>
+      {isSignedOut && (
+        <Suspense fallback={null}>
+          <SignInAgain />
+        </Suspense>
+      )}
     </SignedIn>
   );
 }

@@ -42,7 +42,15 @@ export function SignedIn({ me, children }: { me: Me; children: ReactNode }) {
   const [projectId, setProjectId] = useState(() => localStorage.getItem(KEPT_PROJECT) ?? "");
   const known = projectId in me.roles || me.user.is_admin ? projectId : "";
   const chosen = known || me.project_id;
-  useEffect(() => whenSignedOut(() => void client.resetQueries({ queryKey: keys.me })), [client]);
+  useEffect(
+    () =>
+      whenSignedOut(() => {
+        const known = client.getQueryState(keys.me);
+        // Once: the answer to this question is a refusal itself.
+        if (known?.status === "success" && known.fetchStatus === "idle") void client.invalidateQueries({ queryKey: keys.me });
+      }),
+    [client],
+  );
   const chooseProject = useCallback((id: string) => {
     localStorage.setItem(KEPT_PROJECT, id);
     setProjectId(id);

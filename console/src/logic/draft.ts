@@ -18,6 +18,8 @@ export interface Draft {
   values: Values;
   /** What the platform advises for the model; counts where the user wrote nothing. */
   advised: Values;
+  /** The values come from a whole recipe: what they leave out is the default, not preset or advised. */
+  isWhole: boolean;
   profile: string;
   preset: string | null;
   name: string;
@@ -34,6 +36,7 @@ export const EMPTY: Draft = {
   datasets: [],
   values: {},
   advised: {},
+  isWhole: false,
   profile: "default",
   preset: null,
   name: "",
@@ -54,15 +57,26 @@ export function isParameter(field: Field): boolean {
 
 /** What a field is now: written, of the preset, advised, or the default. */
 export function valueOf(field: Field, draft: Draft, preset: Values): unknown {
-  if (field.path in draft.values) return draft.values[field.path];
-  if (field.path in preset) return preset[field.path];
-  if (field.path in draft.advised) return draft.advised[field.path];
-  return field.default;
+  const chosen = chosenOf(field.path, draft, preset);
+  return chosen === undefined ? field.default : chosen;
+}
+
+/** What somebody has chosen for a field: the user, a preset, the platform; else undefined. */
+function chosenOf(path: string, draft: Draft, preset: Values): unknown {
+  if (path in draft.values) return draft.values[path];
+  if (draft.isWhole) return undefined;
+  return path in preset ? preset[path] : draft.advised[path];
+}
+
+/** Everything that the form says, by path. */
+export function everyValue(draft: Draft, form: readonly Field[], preset: Values): Values {
+  const values = form.filter(isParameter).map((field) => [field.path, valueOf(field, draft, preset)] as const);
+  return Object.fromEntries(values.filter(([, value]) => value !== undefined));
 }
 
 /** The fields of a draft: those that its stage and its methods have. */
 export function formOfDraft(sheet: Sheet, draft: Draft, preset: Values): Field[] {
-  const kinds = kindsOf(sheet.fields, (path) => draft.values[path] ?? preset[path] ?? draft.advised[path]);
+  const kinds = kindsOf(sheet.fields, (path) => chosenOf(path, draft, preset));
   return formOf(sheet, kinds);
 }
 
@@ -77,36 +91,41 @@ export function recipeOf(draft: Draft, form: readonly Field[], preset: Values): 
   put(recipe, "data.train", draft.datasets);
   for (const field of form) {
     if (!isParameter(field)) continue;
-    if (field.path in draft.values) put(recipe, field.path, draft.values[field.path]);
-    else if (field.path in draft.advised && !(field.path in preset)) put(recipe, field.path, draft.advised[field.path]);
+    const { path } = field;
+    if (path in draft.values) put(recipe, path, draft.values[path]);
+    // Left out, it would be what the server advises; and a required field has no default to write.
+    else if (draft.isWhole && !(field.required && field.default === null)) put(recipe, path, field.default);
+    else if (!draft.isWhole && path in draft.advised && !(path in preset)) put(recipe, path, draft.advised[path]);
   }
   return recipe;
 }
 
-/** A draft of a recipe: everything that is not as it would be anyway. */
+/** A draft of a whole recipe, in which every value is decided: what differs from the defaults. */
 export function draftOf(recipe: Record<string, unknown>, sheet: Sheet, old: Draft): Draft {
   const values: Values = {};
-  for (const field of formOf(sheet, kindsOf(sheet.fields, (path) => get(recipe, path)))) {
-    if (!isParameter(field)) continue;
-    const value = get(recipe, field.path);
-    if (value === undefined || same(value, field.default)) continue;
-    values[field.path] = value;
-  }
   const text = (path: string, otherwise: string) => {
     const value = get(recipe, path);
     return typeof value === "string" && value ? value : otherwise;
   };
+  const profile = text("profile", "default");
+  const hasDefaults = profile === old.profile; // those of the sheet
+  for (const field of formOf(sheet, kindsOf(sheet.fields, (path) => get(recipe, path)))) {
+    if (!isParameter(field)) continue;
+    const value = get(recipe, field.path);
+    if (value === undefined || (hasDefaults && same(value, field.default))) continue;
+    values[field.path] = value;
+  }
   const train = get(recipe, "data.train");
   const datasets = Array.isArray(train) ? train.map((each) => short(each as DatasetUse)) : old.datasets;
   return {
     ...old,
     base: text("model.base", old.base),
     name: text("name", old.name),
-    profile: text("profile", "default"),
+    profile,
     preset: text("preset", "") || null,
     datasets,
     values,
-    advised: {}, // a whole recipe leaves nothing to advise
+    isWhole: true,
   };
 }
 

@@ -8,7 +8,7 @@ import { ErrorBox } from "./error";
 export function TaskProgress({ id, onDone }: { id: string; onDone?: (task: Task) => void }) {
   const texts = useTexts();
   const task = useTask(id, onDone);
-  if (task.error) return <ErrorBox error={task.error} />;
+  if (task.error && !task.data) return <ErrorBox error={task.error} />;
   const failed = taskError(task.data);
   if (failed) return <ErrorBox error={failed} />;
   if (!task.data || isOver(task.data)) return null;

@@ -24,6 +24,7 @@ export const en = {
   "action.cancel": "Cancel",
   "action.clone": "Clone",
   "action.copied": "Copied",
+  "action.notCopied": "The browser does not let this page copy. Select the text and copy it by hand.",
   "action.copy": "Copy",
   "action.delete": "Delete",
   "action.download": "Download",

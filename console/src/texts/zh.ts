@@ -25,6 +25,7 @@ export const zh: Record<TextKey, string> = {
   "action.cancel": "取消任务",
   "action.clone": "克隆",
   "action.copied": "已复制",
+  "action.notCopied": "浏览器不允许本页面复制，请选中文本后手动复制。",
   "action.copy": "复制",
   "action.delete": "删除",
   "action.download": "下载",

@@ -4,7 +4,7 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { App, Button, Card, Select, Skeleton, Tabs, Tag } from "antd";
 import { useState } from "react";
 import { Link, useNavigate, useParams, useSearchParams } from "react-router";
-import { api, ask } from "../../api/client";
+import { api, ask, refusalOf } from "../../api/client";
 import { useDataset, type Dataset } from "../../api/datasets";
 import { keys } from "../../api/keys";
 import { useSession } from "../../app/session";
@@ -32,7 +32,7 @@ export interface PartProps {
 export default function DatasetPage() {
   const { id = "", tab } = useParams();
   const dataset = useDataset(id);
-  if (dataset.error) return <ErrorBox error={dataset.error} again={() => void dataset.refetch()} />;
+  if (dataset.error && !dataset.data) return <ErrorBox error={dataset.error} again={() => void dataset.refetch()} />;
   if (!dataset.data) return <Skeleton active />;
   return <Shown dataset={dataset.data} tab={TABS.find((each) => each === tab) ?? "rows"} />;
 }
@@ -155,7 +155,7 @@ function DeleteButton({ dataset }: { dataset: Dataset }) {
       void client.invalidateQueries({ queryKey: keys.datasetLists });
       await navigate("/datasets");
     } catch (error) {
-      void message.error((error as Error).message);
+      void message.error(refusalOf(error));
     }
   };
   const sure = () =>

@@ -36,7 +36,7 @@ export function UploadDialog({ onClose, dataset }: Props) {
   const [isImporting, setImporting] = useState(false);
   const ids = uploads.files.flatMap((each) => (each.fileId ? [each.fileId] : []));
   const isSent = uploads.files.length > 0 && uploads.files.every((each) => each.state === "sent");
-  const suggested = uploads.files[0]?.name.replace(/\.[^.]*$/, "").replace(/[^\w.-]+/g, "-").slice(0, 60) ?? "";
+  const suggested = nameOf(uploads.files[0]?.name ?? "");
 
   const make = async () => {
     setError(null);
@@ -123,6 +123,12 @@ export function UploadDialog({ onClose, dataset }: Props) {
   );
 }
 
+/** A name that the platform takes: 数据 1.csv -> 数据-1 */
+function nameOf(file: string): string {
+  const words = file.replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N}_.-]+/gu, "-");
+  return words.replace(/^[_.-]+|-+$/g, "").slice(0, 60);
+}
+
 interface LineProps {
   file: Sending;
   again: (key: string) => void;
@@ -161,20 +167,25 @@ function FileLine({ file, again, remove }: LineProps) {
 const FORMATS = ["auto", "alpaca", "sharegpt", "messages", "prompt_response", "text"] as const;
 const COLUMNS = ["prompt_field", "response_field", "history_field", "system_field", "chosen_field", "rejected_field", "label_field"] as const;
 
-/** What the file seems to be, with its first rows; the user may say otherwise. */
-function Detected({ fileId, mapping, onChange }: { fileId: string; mapping: Mapping; onChange: (next: Mapping) => void }) {
-  const texts = useTexts();
-  const found = useQuery({
+function useDetected(fileId: string, mapping: Mapping) {
+  return useQuery({
     queryKey: ["detect", fileId, mapping],
     queryFn: () => ask(api.POST("/api/v1/datasets/detect", { body: { file_id: fileId, mapping, rows: 3 } })),
     placeholderData: (old) => old,
   });
-  if (found.error) return <ErrorBox error={found.error} />;
-  if (!found.data) return null;
-  const columns = found.data.columns.map((each) => ({ value: each.name, label: each.name }));
+}
+
+/** What the file seems to be, with its first rows; the user may say otherwise. */
+function Detected({ fileId, mapping, onChange }: { fileId: string; mapping: Mapping; onChange: (next: Mapping) => void }) {
+  const texts = useTexts();
+  const found = useDetected(fileId, mapping);
+  const plain = useDetected(fileId, NO_MAPPING); // its columns stay when a choice is refused
+  if (!plain.data) return <ErrorBox error={plain.error} />;
+  const columns = plain.data.columns.map((each) => ({ value: each.name, label: each.name }));
   return (
     <>
-      <Alert
+      <ErrorBox error={found.error} />
+      {found.data && <Alert
         type={found.data.format ? "success" : "warning"}
         showIcon
         title={
@@ -188,7 +199,7 @@ function Detected({ fileId, mapping, onChange }: { fileId: string; mapping: Mapp
             {found.data.why}
           </span>
         }
-      />
+      />}
       <Space wrap>
         <Select
           style={{ width: 190 }}
@@ -210,7 +221,7 @@ function Detected({ fileId, mapping, onChange }: { fileId: string; mapping: Mapp
           />
         ))}
       </Space>
-      {found.data.rows.length > 0 && (
+      {found.data && found.data.rows.length > 0 && (
         <Table
           size="small"
           rowKey="line"

@@ -1,9 +1,10 @@
 /** How to ask a model from elsewhere. */
 import { CopyOutlined } from "@ant-design/icons";
-import { App, Button, Modal, Segmented } from "antd";
+import { Button, Modal, Segmented } from "antd";
 import { useState } from "react";
 import type { Turn } from "../../logic/conversation";
 import { curl, python } from "../../logic/snippet";
+import { useCopy } from "../../parts/copy";
 import { useTexts } from "../../texts/language";
 
 export interface Question {
@@ -17,13 +18,9 @@ type Which = keyof typeof LANGUAGES;
 
 export function Code({ question }: { question: Question }) {
   const texts = useTexts();
-  const { message } = App.useApp();
+  const copy = useCopy();
   const [which, setWhich] = useState<Which>("curl");
   const text = LANGUAGES[which](window.location.origin, question);
-  const copy = async () => {
-    await navigator.clipboard.writeText(text);
-    void message.success(texts("action.copied"));
-  };
   return (
     <div>
       <div className="bar">
@@ -36,7 +33,7 @@ export function Code({ question }: { question: Question }) {
           ]}
         />
         <span className="grow" />
-        <Button icon={<CopyOutlined />} onClick={() => void copy()}>
+        <Button icon={<CopyOutlined />} onClick={() => void copy(text)}>
           {texts("action.copy")}
         </Button>
       </div>

@@ -1,5 +1,6 @@
 /** What can be done with a deployment now. */
 import { App, Button } from "antd";
+import { refusalOf } from "../../api/client";
 import { useDeploymentCommand, type Deployment, type DeploymentCommand } from "../../api/deployments";
 import { useTexts } from "../../texts/language";
 
@@ -19,7 +20,7 @@ export function DeploymentCommands({ deployment, size = "middle", onDeleted }: P
       await command.mutateAsync({ id: deployment.id, command: which });
       if (which === "delete") onDeleted?.();
     } catch (error) {
-      void message.error((error as Error).message);
+      void message.error(refusalOf(error));
     }
   };
   const sure = () =>

@@ -23,7 +23,7 @@ type Tab = (typeof TABS)[number];
 export default function DeploymentPage() {
   const { id = "", tab } = useParams();
   const deployment = useDeployment(id);
-  if (deployment.error) return <ErrorBox error={deployment.error} again={() => void deployment.refetch()} />;
+  if (deployment.error && !deployment.data) return <ErrorBox error={deployment.error} again={() => void deployment.refetch()} />;
   if (!deployment.data) return <Skeleton active />;
   return <Shown deployment={deployment.data} tab={TABS.find((each) => each === tab) ?? "information"} />;
 }

@@ -4,7 +4,7 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { App, Button, Card, Progress, Skeleton, Tabs } from "antd";
 import { useState } from "react";
 import { Link, useNavigate, useParams } from "react-router";
-import { api, ApiError, ask } from "../../api/client";
+import { api, ApiError, ask, refusalOf } from "../../api/client";
 import { isAtWork, useEvaluation, useFound, type Evaluation, type Found } from "../../api/evaluations";
 import { keys } from "../../api/keys";
 import { useSession } from "../../app/session";
@@ -25,7 +25,7 @@ type Tab = (typeof TABS)[number];
 export default function EvaluationPage() {
   const { id = "", tab } = useParams();
   const evaluation = useEvaluation(id);
-  if (evaluation.error) return <ErrorBox error={evaluation.error} again={() => void evaluation.refetch()} />;
+  if (evaluation.error && !evaluation.data) return <ErrorBox error={evaluation.error} again={() => void evaluation.refetch()} />;
   if (!evaluation.data) return <Skeleton active />;
   return <Shown evaluation={evaluation.data} tab={TABS.find((each) => each === tab) ?? "verdict"} />;
 }
@@ -139,7 +139,7 @@ function ReportButtons({ evaluation }: { evaluation: Evaluation }) {
         }),
       ),
     onSuccess: (blob) => download(blob as unknown as Blob, `${evaluation.id}.html`),
-    onError: (error) => void message.error(error.message),
+    onError: (error) => void message.error(refusalOf(error)),
   });
   return (
     <>
@@ -170,7 +170,7 @@ function DeleteButton({ evaluation }: { evaluation: Evaluation }) {
       void client.invalidateQueries({ queryKey: keys.evaluationLists });
       await navigate("/evaluations");
     } catch (error) {
-      void message.error((error as Error).message);
+      void message.error(refusalOf(error));
     }
   };
   const sure = () =>

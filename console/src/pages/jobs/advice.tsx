@@ -2,7 +2,7 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { App, Button, Card, Skeleton, Tag } from "antd";
 import { useNavigate } from "react-router";
-import { api, ask, type Schemas } from "../../api/client";
+import { api, ask, refusalOf, type Schemas } from "../../api/client";
 import { FINAL, type JobDetails } from "../../api/jobs";
 import { keys } from "../../api/keys";
 import { useSession } from "../../app/session";
@@ -58,7 +58,7 @@ function NextJob({ job, finding }: { job: JobDetails; finding: Finding }) {
         }),
       ),
     onSuccess: (made) => navigate(`/jobs/${made.id}/metrics`),
-    onError: (error) => void message.error(error.message),
+    onError: (error) => void message.error(refusalOf(error)),
   });
   if (!mayWrite) return null;
   const sure = () =>

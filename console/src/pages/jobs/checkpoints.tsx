@@ -3,7 +3,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { App, Button, Space, Table, Tag } from "antd";
 import { useState } from "react";
 import { Link, useNavigate } from "react-router";
-import { api, ask, type Schemas } from "../../api/client";
+import { api, ask, refusalOf, type Schemas } from "../../api/client";
 import type { JobDetails } from "../../api/jobs";
 import { keys } from "../../api/keys";
 import { useList } from "../../api/lists";
@@ -39,7 +39,7 @@ export function Checkpoints({ job }: { job: JobDetails }) {
       void client.invalidateQueries({ queryKey: keys.modelLists });
       await navigate(`/models/${made.model_id}`);
     } catch (error) {
-      void message.error((error as Error).message);
+      void message.error(refusalOf(error));
     }
   };
   const metric = (checkpoint: Checkpoint, name: string) => {

@@ -1,5 +1,6 @@
 /** What jobs can be made to do; what cannot be undone asks first. */
 import { App, Button } from "antd";
+import { refusalOf } from "../../api/client";
 import type { Action, Job } from "../../api/jobs";
 import { actionsOf, useCommand } from "../../api/jobs";
 import { translateWord, useTexts } from "../../texts/language";
@@ -40,7 +41,7 @@ export function useCommands(jobs: Commanded[], onDone?: (action: Action) => void
   };
 
   const begin = (action: Action) => {
-    const go = () => run(action).catch((error: Error) => void message.error(error.message));
+    const go = () => run(action).catch((error: unknown) => void message.error(refusalOf(error)));
     if (!ASKS.includes(action)) return void go();
     modal.confirm({
       title: translateWord("confirm", action),

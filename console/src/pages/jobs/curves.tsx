@@ -29,7 +29,7 @@ export function Curves({ job }: { job: JobDetails }) {
     () => (metrics.data ? chartsOf(metrics.data, weight, texts) : []),
     [metrics.data, weight, texts],
   );
-  if (metrics.error) return <ErrorBox error={metrics.error} again={metrics.again} />;
+  if (metrics.error && !metrics.data) return <ErrorBox error={metrics.error} again={metrics.again} />;
   if (metrics.data && charts.length === 0) return <Nothing text={texts("curves.none")} />;
   return (
     <>

@@ -46,7 +46,7 @@ export function Events({ job }: { job: JobDetails }) {
     [client, job.id],
   );
   useNews(onNews);
-  if (events.error) return <ErrorBox error={events.error} again={() => void events.refetch()} />;
+  if (events.error && !events.data) return <ErrorBox error={events.error} again={() => void events.refetch()} />;
   if (events.data?.length === 0) return <Nothing text={texts("events.none")} />;
   return (
     <Timeline

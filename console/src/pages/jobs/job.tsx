@@ -24,7 +24,7 @@ type Tab = (typeof TABS)[number];
 export default function JobPage() {
   const { id = "", tab } = useParams();
   const job = useJob(id);
-  if (job.error) return <ErrorBox error={job.error} again={() => void job.refetch()} />;
+  if (job.error && !job.data) return <ErrorBox error={job.error} again={() => void job.refetch()} />;
   if (!job.data) return <Skeleton active />;
   return <Shown job={job.data} tab={TABS.find((each) => each === tab) ?? "information"} />;
 }

@@ -28,7 +28,7 @@ export function Results({ job }: { job: JobDetails }) {
 function OfModel({ id, job }: { id: string; job: JobDetails }) {
   const texts = useTexts();
   const model = useModel(id);
-  if (model.error) return <ErrorBox error={model.error} again={() => void model.refetch()} />;
+  if (model.error && !model.data) return <ErrorBox error={model.error} again={() => void model.refetch()} />;
   if (!model.data) return <Skeleton active />;
   return (
     <div className="stack">

@@ -2,7 +2,7 @@
 import { MoreOutlined } from "@ant-design/icons";
 import { App, Button, Dropdown, Space } from "antd";
 import { Link, useNavigate } from "react-router";
-import { api, ask } from "../../api/client";
+import { api, ask, refusalOf } from "../../api/client";
 import type { Job } from "../../api/jobs";
 import { useSession } from "../../app/session";
 import { translateWord, useTexts } from "../../texts/language";
@@ -33,7 +33,7 @@ function ViewModel({ job }: { job: Job }) {
       if (found.model_id) await navigate(`/models/${found.model_id}`);
       else void message.info(texts("jobs.modelGone"));
     } catch (error) {
-      void message.error((error as Error).message);
+      void message.error(refusalOf(error));
     }
   };
   return (

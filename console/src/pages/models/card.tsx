@@ -24,7 +24,7 @@ export function Card({ model }: { model: ModelDetails }) {
       ),
   });
   if (card.error instanceof ApiError && card.error.status === 404) return <Nothing text={texts("model.noCard")} />;
-  if (card.error) return <ErrorBox error={card.error} />;
+  if (card.error && !card.data) return <ErrorBox error={card.error} />;
   if (!card.data) return <Skeleton active />;
   return (
     <Suspense fallback={<Skeleton active />}>

@@ -24,6 +24,7 @@ export function ImportDialog({ onClose }: { onClose: () => void }) {
   const [source, setSource] = useState<Source>("hub");
   const [name, setName] = useState("");
   const [revision, setRevision] = useState("");
+  const [isRunning, setRunning] = useState(false);
   const place = PLACES[source];
   const folders = useQuery({
     queryKey: ["folders"],
@@ -37,8 +38,11 @@ export function ImportDialog({ onClose }: { onClose: () => void }) {
           body: { source, name: name.trim(), revision: revision.trim() || "main", project_id: projectId },
         }),
       ),
+    onError: () => setRunning(false),
   });
+  // After a failure the same dialog tries again, with another name or the same.
   const done = (state: string) => {
+    setRunning(false);
     void client.invalidateQueries({ queryKey: keys.modelLists });
     if (state === "succeeded") onClose();
   };
@@ -48,9 +52,12 @@ export function ImportDialog({ onClose }: { onClose: () => void }) {
       title={texts("models.import")}
       okText={texts("models.import.start")}
       cancelText={texts("action.back")}
-      okButtonProps={{ disabled: !name.trim() || begin.isSuccess }}
+      okButtonProps={{ disabled: !name.trim() || isRunning }}
       confirmLoading={begin.isPending}
-      onOk={() => begin.mutate()}
+      onOk={() => {
+        setRunning(true);
+        begin.mutate();
+      }}
       onCancel={onClose}
     >
       <Form layout="vertical" component="div">
@@ -62,6 +69,7 @@ export function ImportDialog({ onClose }: { onClose: () => void }) {
             setSource(next);
             setName("");
             setRevision("");
+            setRunning(false);
             begin.reset();
           }}
           options={[
@@ -94,7 +102,7 @@ export function ImportDialog({ onClose }: { onClose: () => void }) {
           </Form.Item>
         )}
       </Form>
-      {begin.data && <TaskProgress id={begin.data.id} onDone={(task) => done(task.state)} />}
+      {begin.data && <TaskProgress key={begin.data.id} id={begin.data.id} onDone={(task) => done(task.state)} />}
       <ErrorBox error={begin.error ?? folders.error} />
     </Modal>
   );

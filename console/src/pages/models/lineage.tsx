@@ -18,7 +18,7 @@ export function Lineage({ model }: { model: ModelDetails }) {
     queryKey: keys.modelPart(model.id, "lineage"),
     queryFn: () => ask(api.GET("/api/v1/models/{model_id}/lineage", { params: { path: { model_id: model.id } } })),
   });
-  if (lineage.error) return <ErrorBox error={lineage.error} />;
+  if (lineage.error && !lineage.data) return <ErrorBox error={lineage.error} />;
   if (!lineage.data) return <Skeleton active />;
   const nodes = placed(lineage.data);
   const at = new Map(nodes.map((each) => [each.node.id, each]));

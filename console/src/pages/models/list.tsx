@@ -119,7 +119,7 @@ function Presets() {
   const texts = useTexts();
   const { mayWrite } = useSession();
   const presets = usePresets();
-  if (presets.error) return <ErrorBox error={presets.error} again={() => void presets.refetch()} />;
+  if (presets.error && !presets.data) return <ErrorBox error={presets.error} again={() => void presets.refetch()} />;
   if (!presets.data) return <Skeleton active />;
   return (
     <div className="columns" style={{ alignItems: "stretch", paddingTop: 8 }}>

@@ -3,7 +3,7 @@ import { RocketOutlined } from "@ant-design/icons";
 import { useQueryClient } from "@tanstack/react-query";
 import { App, Button, Card, Descriptions, Skeleton, Tabs, Tag, Typography } from "antd";
 import { Link, useNavigate, useParams } from "react-router";
-import { api, ask } from "../../api/client";
+import { api, ask, refusalOf } from "../../api/client";
 import { keys } from "../../api/keys";
 import { useModel, type ModelDetails } from "../../api/models";
 import { useSession } from "../../app/session";
@@ -23,7 +23,7 @@ type Tab = (typeof TABS)[number];
 export default function ModelPage() {
   const { id = "", tab } = useParams();
   const model = useModel(id);
-  if (model.error) return <ErrorBox error={model.error} again={() => void model.refetch()} />;
+  if (model.error && !model.data) return <ErrorBox error={model.error} again={() => void model.refetch()} />;
   if (!model.data) return <Skeleton active />;
   return <Shown model={model.data} tab={TABS.find((each) => each === tab) ?? "information"} />;
 }
@@ -168,7 +168,7 @@ function DeleteButton({ model }: { model: ModelDetails }) {
       void client.invalidateQueries({ queryKey: keys.modelLists });
       await navigate("/models");
     } catch (error) {
-      void message.error((error as Error).message);
+      void message.error(refusalOf(error));
     }
   };
   const sure = () =>

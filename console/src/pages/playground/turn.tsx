@@ -1,8 +1,9 @@
 /** One thing that was said. Answers are text, whatever they hold. */
 import { CopyOutlined, DislikeOutlined, ReloadOutlined } from "@ant-design/icons";
-import { App, Button, Space, Spin, Tooltip } from "antd";
+import { Button, Space, Spin, Tooltip } from "antd";
 import { Link } from "react-router";
 import { count, short } from "../../logic/format";
+import { useCopy } from "../../parts/copy";
 import { ErrorBox } from "../../parts/error";
 import { useTexts } from "../../texts/language";
 import type { ShownTurn } from "./panes";
@@ -42,11 +43,7 @@ export function TurnView({ turn, isStarting, onAgain, onWrong }: Props) {
 
 function Told({ turn, onAgain, onWrong }: Pick<Props, "turn" | "onAgain" | "onWrong">) {
   const texts = useTexts();
-  const { message } = App.useApp();
-  const copy = async () => {
-    await navigator.clipboard.writeText(turn.content);
-    void message.success(texts("action.copied"));
-  };
+  const copy = useCopy();
   const facts = [
     turn.usage && texts("playground.tokens", { count: count(turn.usage.completion) }),
     turn.perSecond != null && texts("playground.speed", { speed: short(turn.perSecond, 3) }),
@@ -64,7 +61,7 @@ function Told({ turn, onAgain, onWrong }: Pick<Props, "turn" | "onAgain" | "onWr
     <div className="told quiet numbers">
       <span className="grow">{facts.join(" · ")}</span>
       <Space size={0}>
-        {button(texts("action.copy"), <CopyOutlined />, () => void copy())}
+        {button(texts("action.copy"), <CopyOutlined />, () => void copy(turn.content))}
         {onAgain && button(texts("playground.again"), <ReloadOutlined />, onAgain)}
         {onWrong && turn.content && button(texts("playground.wrong"), <DislikeOutlined />, onWrong)}
       </Space>

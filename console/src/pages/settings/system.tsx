@@ -54,7 +54,7 @@ function Health() {
     queryFn: () => ask(api.GET("/api/v1/health")),
     refetchInterval: 15_000,
   });
-  if (health.error) return <ErrorBox error={health.error} again={() => void health.refetch()} />;
+  if (health.error && !health.data) return <ErrorBox error={health.error} again={() => void health.refetch()} />;
   if (!health.data) return <Skeleton active />;
   const { read_only_since: since, version, database, time, warnings = [] } = health.data;
   return (
@@ -86,7 +86,7 @@ function Health() {
 function Workers() {
   const texts = useTexts();
   const workers = useWorkers();
-  if (workers.error) return <ErrorBox error={workers.error} again={() => void workers.refetch()} />;
+  if (workers.error && !workers.data) return <ErrorBox error={workers.error} again={() => void workers.refetch()} />;
   return (
     <Table<Worker>
       rowKey="id"
@@ -143,7 +143,7 @@ function State({ worker }: { worker: Worker }) {
 function Storage() {
   const texts = useTexts();
   const storage = useStorage();
-  if (storage.error) return <ErrorBox error={storage.error} again={() => void storage.refetch()} />;
+  if (storage.error && !storage.data) return <ErrorBox error={storage.error} again={() => void storage.refetch()} />;
   if (!storage.data) return <Skeleton active paragraph={{ rows: 2 }} />;
   return (
     <div className="stack" style={{ maxWidth: 720 }}>
@@ -168,7 +168,7 @@ function Storage() {
 function Doctor() {
   useTexts();
   const doctor = useQuery({ queryKey: keys.doctor, queryFn: () => ask(api.GET("/api/v1/doctor")) });
-  if (doctor.error) return <ErrorBox error={doctor.error} again={() => void doctor.refetch()} />;
+  if (doctor.error && !doctor.data) return <ErrorBox error={doctor.error} again={() => void doctor.refetch()} />;
   if (!doctor.data) return <Skeleton active />;
   return (
     <Table<Check>

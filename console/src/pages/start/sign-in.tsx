@@ -3,7 +3,7 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Alert, Button, Card, Form, Input, Segmented, Typography } from "antd";
 import { useEffect, useState } from "react";
 import { useLocation, useNavigate } from "react-router";
-import { api, ask, type ApiError } from "../../api/client";
+import { api, ask, type ApiError, type Schemas } from "../../api/client";
 import { keys } from "../../api/keys";
 import { Switches } from "../../app/frame";
 import { ErrorBox } from "../../parts/error";
@@ -22,11 +22,6 @@ function tokenOfAddress(): string {
 }
 
 export default function SignIn() {
-  const texts = useTexts();
-  const health = useQuery({ queryKey: keys.health, queryFn: () => ask(api.GET("/api/v1/health")) });
-  const isFirst = health.data?.needs_setup ?? false;
-  const [chosen, setChosen] = useState<Way | null>(null);
-  const way = chosen ?? (isFirst ? "token" : "password");
   useEffect(() => {
     document.title = "tunesmith";
   }, []);
@@ -42,28 +37,42 @@ export default function SignIn() {
       </div>
       <main className="middle">
         <Card className="card">
-          <Typography.Title level={1} style={{ fontSize: 22, marginTop: 0 }}>
-            {texts(isFirst ? "signIn.first" : "signIn.title")}
-          </Typography.Title>
-          {isFirst ? (
-            <Alert type="info" title={texts("signIn.first.about")} style={{ marginBottom: 16 }} />
-          ) : (
-            <Segmented<Way>
-              block
-              value={way}
-              onChange={setChosen}
-              style={{ marginBottom: 20 }}
-              options={[
-                { value: "password", label: texts("signIn.password") },
-                { value: "token", label: texts("signIn.token") },
-              ]}
-            />
-          )}
-          <Entry way={way} isFirst={isFirst} />
-          {!isFirst && <OtherSignIn />}
+          <SignInForm />
         </Card>
       </main>
     </div>
+  );
+}
+
+/** The ways to sign in, with what each asks for. */
+export function SignInForm() {
+  const texts = useTexts();
+  const health = useQuery({ queryKey: keys.health, queryFn: () => ask(api.GET("/api/v1/health")) });
+  const isFirst = health.data?.needs_setup ?? false;
+  const [chosen, setChosen] = useState<Way | null>(null);
+  const way = chosen ?? (isFirst ? "token" : "password");
+  return (
+    <>
+      <Typography.Title level={1} style={{ fontSize: 22, marginTop: 0 }}>
+        {texts(isFirst ? "signIn.first" : "signIn.title")}
+      </Typography.Title>
+      {isFirst ? (
+        <Alert type="info" title={texts("signIn.first.about")} style={{ marginBottom: 16 }} />
+      ) : (
+        <Segmented<Way>
+          block
+          value={way}
+          onChange={setChosen}
+          style={{ marginBottom: 20 }}
+          options={[
+        { value: "password", label: texts("signIn.password") },
+        { value: "token", label: texts("signIn.token") },
+          ]}
+        />
+      )}
+      <Entry way={way} isFirst={isFirst} />
+      {!isFirst && <OtherSignIn />}
+    </>
   );
 }
 
@@ -71,7 +80,7 @@ function Entry({ way, isFirst }: { way: Way; isFirst: boolean }) {
   const texts = useTexts();
   const client = useQueryClient();
   const navigate = useNavigate();
-  const { pathname } = useLocation();
+  const { pathname, search } = useLocation();
   const [error, setError] = useState<ApiError | null>(null);
   const [busy, setBusy] = useState(false);
 
@@ -86,8 +95,12 @@ function Entry({ way, isFirst }: { way: Way; isFirst: boolean }) {
               headers: { Authorization: `Bearer ${written.token?.trim()}` },
             }),
           ));
-      await navigate(isFirst ? "/welcome" : pathname, { replace: true });
-      await client.resetQueries({ queryKey: keys.me });
+      await navigate(isFirst ? "/welcome" : { pathname, search }, { replace: true }); // without the token behind #
+      const before = client.getQueryData<Schemas["Me"]>(keys.me);
+      await client.refetchQueries({ queryKey: keys.me });
+      const now = client.getQueryData<Schemas["Me"]>(keys.me);
+      if (before && before.user.id !== now?.user.id) window.location.reload(); // nothing of somebody else's stays
+      else if (before) void client.invalidateQueries();
     } catch (failed) {
       setError(failed as ApiError);
       setBusy(false);

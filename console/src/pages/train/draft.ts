@@ -1,12 +1,11 @@
 /** The draft of the form: kept in this browser until it is sent. */
 import { useCallback, useEffect, useState } from "react";
+import { useSession } from "../../app/session";
 import { EMPTY, type Draft } from "../../logic/draft";
 
-const KEPT = "tunesmith.draft";
-
-export function keptDraft(): Draft {
+function keptDraft(place: string): Draft {
   try {
-    const found: unknown = JSON.parse(localStorage.getItem(KEPT) ?? "null");
+    const found: unknown = JSON.parse(localStorage.getItem(place) ?? "null");
     return found && typeof found === "object" ? { ...EMPTY, ...(found as Partial<Draft>) } : EMPTY;
   } catch {
     return EMPTY; // not our text: begin anew
@@ -16,8 +15,10 @@ export function keptDraft(): Draft {
 export type Change = (changes: Partial<Draft>) => void;
 
 export function useDraft(): [Draft, Change, () => void] {
-  const [draft, setDraft] = useState(keptDraft);
-  useEffect(() => localStorage.setItem(KEPT, JSON.stringify(draft)), [draft]);
+  const { me } = useSession();
+  const place = `tunesmith.draft.${me.user.id}`; // a browser may be shared
+  const [draft, setDraft] = useState(() => keptDraft(place));
+  useEffect(() => localStorage.setItem(place, JSON.stringify(draft)), [draft, place]);
   const change = useCallback<Change>((changes) => setDraft((old) => ({ ...old, ...changes })), []);
   const clear = useCallback(() => setDraft(EMPTY), []);
   return [draft, change, clear];

@@ -1,7 +1,8 @@
 /** One parameter: its name, its help, an input that fits it, and what is wrong with it. */
 import { QuestionCircleOutlined, UndoOutlined } from "@ant-design/icons";
 import { Button, Form, Input, Popover, Select, Switch } from "antd";
-import { useState } from "react";
+import { useEffect, useState } from "react";
+import { flushSync } from "react-dom";
 import { parsed, type Field } from "../../logic/draft";
 import { exponent } from "../../logic/format";
 import { HelpLink } from "../../parts/help-link";
@@ -20,7 +21,6 @@ interface Props {
 
 export function Parameter({ field, value, isWritten, problem, onChange, onReset }: Props) {
   const texts = useTexts();
-  const { language } = useLanguage();
   const name = nameOf(field);
   return (
     <Form.Item
@@ -42,7 +42,7 @@ export function Parameter({ field, value, isWritten, problem, onChange, onReset 
       }
       htmlFor={field.path}
       validateStatus={problem ? "error" : ""}
-      help={problem && <span role="alert">{language === "zh" ? texts("field.takes", { takes: field.takes.zh }) : problem}</span>}
+      help={problem && <span role="alert">{problem}</span>}
     >
       <Entry field={field} value={value} onChange={onChange} />
     </Form.Item>
@@ -77,6 +77,11 @@ function Written({ field, value, onChange }: Pick<Props, "field" | "value" | "on
   const done = () => {
     if (text !== shown(value)) onChange(parsed(text, field.types));
   };
+  useEffect(() => {
+    const keep = () => flushSync(done); // the page goes: what was typed goes into the draft
+    window.addEventListener("pagehide", keep);
+    return () => window.removeEventListener("pagehide", keep);
+  });
   const shared = {
     id: field.path,
     "aria-label": nameOf(field),

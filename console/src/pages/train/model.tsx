@@ -65,7 +65,7 @@ interface Props {
 function Presets({ value, onChange, text, stage }: Props) {
   const texts = useTexts();
   const presets = usePresets();
-  if (presets.error) return <ErrorBox error={presets.error} again={() => void presets.refetch()} />;
+  if (presets.error && !presets.data) return <ErrorBox error={presets.error} again={() => void presets.refetch()} />;
   if (!presets.data) return <Skeleton active />;
   const wanted = text.toLowerCase();
   const shown = presets.data.data.filter((each) => `${each.name} ${each.title} ${each.family}`.toLowerCase().includes(wanted));
@@ -101,7 +101,7 @@ function Mine({ value, onChange, text }: Props) {
   const texts = useTexts();
   const { projectId } = useSession();
   const models = useModels({ project_id: projectId, ...(text ? { text } : {}) });
-  if (models.error) return <ErrorBox error={models.error} again={models.again} />;
+  if (models.error && models.items.length === 0) return <ErrorBox error={models.error} again={models.again} />;
   if (models.isLoading) return <Skeleton active />;
   if (models.items.length === 0) return <Nothing text={texts(text ? "models.noneFound" : "models.none")} />;
   return (

@@ -1,7 +1,7 @@
 /** The last look: what will be done, how long it takes, what it costs; then it is created, once. */
 import { useQuery } from "@tanstack/react-query";
 import { Alert, Button, Card, Descriptions, Skeleton, Statistic } from "antd";
-import { useRef, useState } from "react";
+import { useMemo, useState } from "react";
 import { useNavigate } from "react-router";
 import { api, ask, type ApiError, type Schemas } from "../../api/client";
 import { useSession } from "../../app/session";
@@ -23,8 +23,6 @@ export function OrderPage({ draft, change, advice, onSent }: PageProps & { onSen
   const { projectId } = useSession();
   const [error, setError] = useState<ApiError | null>(null);
   const [busy, setBusy] = useState(false);
-  // The same key for the same form: a second click, or an answer that was lost, makes no second job.
-  const key = useRef(uniqueKey());
   const body: JobCreate = {
     project_id: projectId,
     name: draft.name,
@@ -37,6 +35,9 @@ export function OrderPage({ draft, change, advice, onSent }: PageProps & { onSen
       .filter((each) => each.address.trim())
       .map((each) => ({ ...each, events: ["job.succeeded", "job.failed"] })),
   };
+  // The same key for the same form: a second click, or an answer that was lost, makes no second job.
+  const form = JSON.stringify(body);
+  const key = useMemo(() => ({ of: form, value: uniqueKey() }), [form]);
   const estimate = useQuery({
     queryKey: ["estimate", body, language],
     queryFn: () => ask(api.POST("/api/v1/jobs/estimate", { body })),
@@ -46,13 +47,12 @@ export function OrderPage({ draft, change, advice, onSent }: PageProps & { onSen
     setBusy(true);
     setError(null);
     try {
-      const params = { header: { "Idempotency-Key": key.current } };
+      const params = { header: { "Idempotency-Key": key.value } };
       const job = await ask(api.POST("/api/v1/jobs", { params, body }));
       onSent();
       await navigate(`/jobs/${job.id}/metrics`);
     } catch (failed) {
       setError(failed as ApiError);
-      key.current = uniqueKey();
       setBusy(false);
     }
   };

@@ -3,7 +3,7 @@ import { Alert, Collapse, Form, Segmented, Select, Skeleton } from "antd";
 import { useState } from "react";
 import { Link } from "react-router";
 import { usePresets } from "../../api/models";
-import { isParameter, valueOf, type Field } from "../../logic/draft";
+import { everyValue, isParameter, valueOf, type Draft, type Field } from "../../logic/draft";
 import { aboutKind, isIdle } from "../../logic/kinds";
 import { Choices } from "../../parts/choice";
 import { translateWord, useLanguage, useTexts } from "../../texts/language";
@@ -42,7 +42,16 @@ export function ParametersPage(props: PageProps) {
   );
 }
 
-function PresetChoice({ draft, change, advice }: PageProps) {
+/** A preset takes the place of what was written for the same fields, and of nothing else. */
+function withPreset({ draft, advice }: PageProps, name: string | undefined): Partial<Draft> {
+  const written = draft.isWhole ? everyValue(draft, advice.fields, advice.preset) : draft.values;
+  const taken = advice.presets.find((each) => each.name === name)?.values ?? {};
+  const values = Object.fromEntries(Object.entries(written).filter(([path]) => !(path in taken)));
+  return { preset: name ?? null, values, isWhole: false };
+}
+
+function PresetChoice(props: PageProps) {
+  const { draft, change, advice } = props;
   const texts = useTexts();
   const { language } = useLanguage();
   return (
@@ -52,7 +61,7 @@ function PresetChoice({ draft, change, advice }: PageProps) {
       aria-label={texts("train.preset")}
       placeholder={texts("train.preset")}
       value={draft.preset}
-      onChange={(preset: string | undefined) => change({ preset: preset ?? null, values: {} })}
+      onChange={(name: string | undefined) => change(withPreset(props, name))}
       options={advice.presets.map((each) => ({ value: each.name, label: each.name, title: each.help[language] }))}
     />
   );
