@@ -11,6 +11,7 @@ import { ErrorBox } from "../../parts/error";
 import { TaskProgress } from "../../parts/task";
 import { useLanguage, useTexts, translateWord } from "../../texts/language";
 import type { PartProps } from "./dataset";
+import { useEdit } from "./edit";
 
 interface Finding {
   code: string;
@@ -49,26 +50,14 @@ export function Report({ dataset, version }: PartProps) {
       ask(api.POST("/api/v1/datasets/{dataset_id}/versions/{number}/check", { params: { path }, body: { near: true } })),
     onSuccess: (begun) => setTask(begun.id),
   });
-  const mend = useMutation({
-    mutationFn: (only: string[]) =>
-      ask(
-        api.POST("/api/v1/datasets/{dataset_id}/edit", {
-          params: { path: { dataset_id: dataset.id } },
-          body: { operation: { operation: "fix", only }, base: version },
-        }),
-      ),
-    onSuccess: (edited) => {
-      if (edited.task) setTask(edited.task.id);
-      else void client.invalidateQueries({ queryKey: keys.dataset(dataset.id) });
-    },
-  });
+  const { edit: mend, progress } = useEdit({ dataset, version });
   const isMissing = report.error instanceof ApiError && report.error.code === "report_not_found";
   const actions = mayWrite && (
     <Space wrap>
       <Button loading={check.isPending} onClick={() => check.mutate()}>
         {texts(isMissing ? "report.checkFirst" : "report.check")}
       </Button>
-      <Button loading={mend.isPending} onClick={() => mend.mutate([])}>
+      <Button loading={mend.isPending} onClick={() => mend.mutate({ operation: "fix", only: [] })}>
         {texts("report.mend")}
       </Button>
     </Space>
@@ -77,10 +66,11 @@ export function Report({ dataset, version }: PartProps) {
     <div className="stack" style={{ paddingTop: 8 }}>
       {actions}
       {task && <TaskProgress id={task} onDone={() => void client.invalidateQueries({ queryKey: keys.dataset(dataset.id) })} />}
+      {progress}
       <ErrorBox error={check.error ?? mend.error ?? (isMissing ? null : report.error)} />
       {isMissing && <Alert type="info" title={texts("report.none")} />}
       {report.isLoading && <Skeleton active />}
-      {report.data && <Findings found={report.data} dataset={dataset} version={version} mend={mayWrite ? (code) => mend.mutate([code]) : null} />}
+      {report.data && <Findings found={report.data} dataset={dataset} version={version} mend={mayWrite ? (code) => mend.mutate({ operation: "fix", only: [code] }) : null} />}
     </div>
   );
 }
@@ -127,12 +117,46 @@ function Findings({ found, dataset, version, mend }: FindingsProps) {
                     </Button>
                   )}
                 </div>
-                <Places dataset={dataset} version={version} places={each.places} />
+                {each.severity === "error" ? (
+                  <LeftOut dataset={dataset} version={version} places={each.places} />
+                ) : (
+                  <Places dataset={dataset} version={version} places={each.places} />
+                )}
               </div>
             ),
           }))}
         />
       )}
+    </>
+  );
+}
+
+/** Rows of the files that are no rows of the dataset: what was there, and that they can come again. */
+function LeftOut({ dataset, version, places }: PartProps & { places: Finding["places"] }) {
+  const texts = useTexts();
+  const path = { dataset_id: dataset.id, number: version };
+  const rejected = useQuery({
+    queryKey: keys.datasetPart(dataset.id, "rejected", version),
+    queryFn: () =>
+      ask(api.GET("/api/v1/datasets/{dataset_id}/versions/{number}/rejected", { params: { path, query: { limit: 500 } } })),
+    staleTime: Infinity,
+  });
+  const there = new Map(rejected.data?.data.map(({ file, line, ...rest }) => [`${String(file)}:${String(line)}`, rest]));
+  return (
+    <>
+      <div className="quiet">{texts("report.leftOut")}</div>
+      <ErrorBox error={rejected.error} />
+      <ul style={{ margin: 0, paddingInlineStart: 20 }}>
+        {places.slice(0, MOST_PLACES).map((place, index) => {
+          const row = there.get(`${place.file}:${place.line}`);
+          return (
+            <li key={index} className="any">
+              {texts("report.line", { file: place.file, line: count(place.line) })}{" "}
+              <span className="quiet mono">{row ? JSON.stringify(row) : place.excerpt}</span>
+            </li>
+          );
+        })}
+      </ul>
     </>
   );
 }

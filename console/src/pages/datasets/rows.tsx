@@ -67,6 +67,7 @@ export function Rows({ dataset, version }: PartProps) {
   const total = rows.data?.pages[0]?.total ?? 0;
   const isPaired = items.some((row) => excerpt(row).rejected !== undefined);
   const isJudged = items.some((row) => excerpt(row).good !== undefined);
+  const isNarrowed = Boolean(text || where); // nobody has counted how many there are
   const loadMore = () => {
     if (rows.hasNextPage && !rows.isFetchingNextPage) void rows.fetchNextPage();
   };
@@ -102,7 +103,7 @@ export function Rows({ dataset, version }: PartProps) {
         <span className="grow" />
         {mayEdit && <Button onClick={() => setAdding(true)}>{texts("edit.add")}</Button>}
         {chosen.length > 0 && <RemoveRows dataset={dataset} version={version} rows={chosen} onDone={() => setChosen([])} />}
-        {rows.data && <span className="quiet numbers">{texts("dataset.rowsOf", { count: count(total) })}</span>}
+        {rows.data && <span className="quiet numbers">{isNarrowed ? texts("rows.found", { count: `${count(items.length)}${rows.hasNextPage ? "+" : ""}` }) : texts("dataset.rowsOf", { count: count(total) })}</span>}
       </div>
       <ErrorBox error={rows.error} />
       <Table<Row>

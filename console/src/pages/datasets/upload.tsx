@@ -1,7 +1,7 @@
 /** A new dataset: files are sent, looked at, named, and made into a first version. */
 import { InboxOutlined } from "@ant-design/icons";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { Alert, Button, Form, Input, Modal, Progress, Select, Space, Table, Upload } from "antd";
+import { Alert, App, Button, Form, Input, Modal, Progress, Select, Space, Table, Upload } from "antd";
 import { useState } from "react";
 import { useNavigate } from "react-router";
 import { api, ask, type ApiError, type Schemas } from "../../api/client";
@@ -26,6 +26,7 @@ interface Props {
 export function UploadDialog({ onClose, dataset }: Props) {
   const texts = useTexts();
   const client = useQueryClient();
+  const { message } = App.useApp();
   const navigate = useNavigate();
   const { projectId } = useSession();
   const uploads = useUploads(projectId);
@@ -87,6 +88,10 @@ export function UploadDialog({ onClose, dataset }: Props) {
         <Upload.Dragger
           multiple
           accept={TAKEN}
+          onDrop={({ dataTransfer }) => {
+            const strange = [...dataTransfer.files].filter((each) => !TAKEN.split(",").some((end) => each.name.toLowerCase().endsWith(end)));
+            if (strange.length > 0) void message.warning(texts("upload.strange", { names: strange.map((each) => each.name).join(", ") }));
+          }}
           showUploadList={false}
           beforeUpload={(file) => {
             uploads.add(file);
