@@ -93,7 +93,7 @@ def recipe(options: argparse.Namespace, dataset: Path) -> dict[str, Any]:
             "learning_rate": 1e-5,
             "device": options.device,
             "checkpoint": {"every_steps": 10 * steps},
-            "activation_checkpointing": options.activation_checkpointing,
+            "activation_checkpointing": "full" if options.activation_checkpointing else "off",
         },
         "report": {"tensorboard": False},
     }

@@ -69,7 +69,7 @@ class Bench:
         *,
         dtype: torch.dtype = torch.bfloat16,
         device: str = "cuda",
-        checkpointing: bool = False,
+        checkpointing: int = 0,
     ) -> Bench:
         place = torch.device(device)
         model = tiny_llama(dtype, adapter, place)

@@ -100,11 +100,12 @@ def test_the_size_of_micro_batches_never_changes_the_result(
     assert_same_result(first, other)
 
 
+@pytest.mark.parametrize("kind", ["selective", "full"])
 def test_activation_checkpointing_never_changes_the_result(
-    training: Build, whole: Build, same_state: Build
+    training: Build, whole: Build, same_state: Build, kind: str
 ) -> None:
     first = whole()
-    other = training("other", training={"activation_checkpointing": True}).finish()
+    other = training("other", training={"activation_checkpointing": kind}).finish()
     same_state(first, other)
 
 

@@ -15,7 +15,7 @@ ENGINE: Final[dict[str, tuple[str, str]]] = {
     "out_of_memory": (
         "第 {step} 步显存或内存不足。",
         "请减小 data.max_length 或 training.micro_batch_tokens，开启 "
-        "training.activation_checkpointing，或改用 adapter.kind: lora 或较小的模型。",
+        "training.activation_checkpointing: full，或改用 adapter.kind: lora 或较小的模型。",
     ),
     "loss_not_finite": (
         "第 {step} 步的损失或梯度不再是有限的数值。该步的数据：{places}。",

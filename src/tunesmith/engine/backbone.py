@@ -78,13 +78,14 @@ def build_backbone(
     model: Any,
     *,
     attention: str,
-    checkpointing: bool = False,
+    checkpointing: int = 0,
     keys: DropoutKeys | None = None,
 ) -> FusedDecoder | ModuleDecoder | PromptDecoder | PrefixDecoder:
     """Choose the fastest exact way through a model; the arena must exist before.
 
     `attention` is the recipe's: `auto` and `flat` take flat attention, others the model's own
-    function. `keys` are those of the dropout in the model.
+    function. `checkpointing` n computes activations of every n-th layer twice; 0: of none. `keys`
+    are those of the dropout in the model.
     """
     decoder = decoder_of(model)
     is_flat = attention in ("auto", "flat")
@@ -92,24 +93,24 @@ def build_backbone(
     if is_flat and why_not_fused(model, decoder) is None:
         return FusedDecoder(decoder, rows, checkpointing=checkpointing)
     if checkpointing:
-        checkpoint_layers(decoder, keys or DropoutKeys(0))
+        checkpoint_layers(decoder, keys or DropoutKeys(0), every=checkpointing)
     if has_vectors(model):
         in_front = PrefixDecoder if is_prefix(model) else PromptDecoder
         return in_front(model, decoder, is_flat=is_flat)
     return ModuleDecoder(decoder, rows) if is_flat else SeparateDecoder(decoder, rows, keys)
 
 
-def checkpoint_layers(decoder: Any, keys: DropoutKeys) -> None:
-    """Let every layer keep nothing but its input for backward, and run again there.
+def checkpoint_layers(decoder: Any, keys: DropoutKeys, *, every: int = 1) -> None:
+    """Let every n-th layer keep nothing but its input for backward, and run again there.
 
     transformers has a switch for this, which does nothing in eval mode; training mode would bring
     back the dropout of the model itself.
     """
     from transformers.modeling_layers import GradientCheckpointingLayer
 
-    for layer in decoder.modules():
-        if isinstance(layer, GradientCheckpointingLayer):
-            layer.forward = partial(_checkpointed, layer.forward, keys)
+    layers = [part for part in decoder.modules() if isinstance(part, GradientCheckpointingLayer)]
+    for layer in layers[::every]:
+        layer.forward = partial(_checkpointed, layer.forward, keys)
 
 
 def _checkpointed(forward: Any, keys: DropoutKeys, *inputs: Any, **named: Any) -> Any:

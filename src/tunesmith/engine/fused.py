@@ -466,7 +466,7 @@ class FusedDecoder:
     """Token ids of a flat sequence -> final hidden states, on a transformers model's weights."""
 
     def __init__(
-        self, decoder: Any, rows: Sequence[TrainedRows] = (), *, checkpointing: bool = False
+        self, decoder: Any, rows: Sequence[TrainedRows] = (), *, checkpointing: int = 0
     ) -> None:
         config = decoder.config
         self._checkpointing = checkpointing
@@ -509,10 +509,11 @@ class FusedDecoder:
             hidden = noise(hidden)
         cos, sin = self._decoder.rotary_emb(hidden[None], positions_T[None])
         rotation = Rotation.of(cos, sin, self._layers[0].scale)
-        for layer in self._layers:
+        every = self._checkpointing if torch.is_grad_enabled() else 0
+        for number, layer in enumerate(self._layers):
             anchor = self._anchor if layer.is_trained else self._still
             arguments = (hidden, anchor, layer, rotation, documents)
-            if self._checkpointing and torch.is_grad_enabled():
+            if every and number % every == 0:
                 hidden = checkpoint(_LayerFunction.apply, *arguments, use_reentrant=False)
             else:
                 hidden = _LayerFunction.apply(*arguments)

@@ -302,7 +302,7 @@ class Trainer:
             f"Out of memory at step {step.number}, also with micro-batches of "
             f"{self._micro_batch_tokens} tokens. {checkpoints_of(self.parts.run)}",
             hint="Lower data.max_length or training.micro_batch_tokens, set "
-            "training.activation_checkpointing: true, train an adapter instead of all weights "
+            "training.activation_checkpointing: full, train an adapter instead of all weights "
             "(adapter.kind: lora), or take a smaller model.",
             code="out_of_memory",
             step=step.number,

@@ -79,7 +79,7 @@ class Plan:
             return []
         parts = {
             "activations": "training.micro_batch_tokens (the result stays the same), or set "
-            "training.activation_checkpointing: true",
+            "training.activation_checkpointing: full",
             "optimizer": "the number of trained weights (adapter.kind: lora, or a lower rank)",
             "weights": "the size of the base model, or keep its weights in 4 bits "
             "(model.quantization: nf4 with adapter.kind: lora)",
@@ -181,7 +181,7 @@ def measured_speed(
     backbone = build_backbone(
         model,
         attention=recipe.model.attention,
-        checkpointing=recipe.training.activation_checkpointing,
+        checkpointing=recipe.training.recomputed_layers,
         keys=dropout,
     )
     head, stage = Head.of(model), stage_to_measure(recipe, prepared)

@@ -307,7 +307,7 @@ def micro_batch_size(recipe: Recipe, base: Base, model: Any, prepared: Prepared)
         Shape.of(base.config),
         bytes_per_value=base.dtype.itemsize,
         fused=why_not_fused(model, decoder_of(model)) is None,
-        checkpointing=recipe.training.activation_checkpointing,
+        checkpointing=recipe.training.recomputed_layers,
         turned=_turned(recipe, base),
     )
     return choose_micro_batch(
@@ -328,7 +328,7 @@ def memory_of(recipe: Recipe, base: Base, model: Any, *, micro_batch_tokens: int
         micro_batch_tokens=micro_batch_tokens,
         bytes_per_value=base.dtype.itemsize,
         fused=why_not_fused(model, decoder_of(model)) is None,
-        checkpointing=recipe.training.activation_checkpointing,
+        checkpointing=recipe.training.recomputed_layers,
         quantised=num_packed(model),
         quantization=recipe.model.quantization,
         turned=_turned(recipe, base),

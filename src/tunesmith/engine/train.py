@@ -82,7 +82,7 @@ def train(
     backbone = build_backbone(
         model,
         attention=recipe.model.attention,
-        checkpointing=recipe.training.activation_checkpointing,
+        checkpointing=recipe.training.recomputed_layers,
         keys=dropout,
     )
     head = Head.of(model, LossScale.of(recipe.training.loss_scale, base.dtype))

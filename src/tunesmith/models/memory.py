@@ -175,7 +175,7 @@ def estimate_memory(
     micro_batch_tokens: int,
     bytes_per_value: int,
     fused: bool,
-    checkpointing: bool,
+    checkpointing: int,
     quantised: int = 0,
     quantization: str = "none",
     turned: int = 0,
@@ -185,6 +185,7 @@ def estimate_memory(
     """Memory of a training, from its sizes alone.
 
     Args:
+        checkpointing: Activations of every n-th layer are computed twice; 0: of none.
         master_weights: Whether rounded weights that are trained have an exact copy.
         quantised: How many of the parameters are packed.
         turned: Inputs of a layer that OFT turns, of all its matrices together.
@@ -213,7 +214,7 @@ def estimate_memory(
 
 
 def activation_bytes(
-    shape: Shape, *, bytes_per_value: int, fused: bool, checkpointing: bool, turned: int = 0
+    shape: Shape, *, bytes_per_value: int, fused: bool, checkpointing: int, turned: int = 0
 ) -> int:
     """Bytes a token that are kept for backward, over all layers.
 
@@ -230,7 +231,10 @@ def activation_bytes(
         half = 16 * shape.hidden + 4 * query + 4 * kv + 8 * shape.feed_forward + 4 * shape.heads + 8
         layer = half * bytes_per_value // 2 + 4 * turned
     if checkpointing:
-        return shape.layers * shape.hidden * bytes_per_value + layer
+        recomputed = -(-shape.layers // checkpointing)
+        kept = shape.layers - recomputed
+        # Beside the inputs of layers to compute again: one of these layers while it is.
+        return recomputed * shape.hidden * bytes_per_value + (kept + 1) * layer
     # Above the layers: embeddings, final norm, hidden states at labels and their gradients.
     return shape.layers * layer + 6 * shape.hidden * bytes_per_value
 

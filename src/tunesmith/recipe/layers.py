@@ -240,7 +240,7 @@ def _spelled(path: str, value: Any) -> Any:
         return value
     if value is None:
         return "" if doc.default == "" else None
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
+    if isinstance(value, str | int | float):
         return _choice(doc, value)
     return value
 

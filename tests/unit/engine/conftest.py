@@ -255,7 +255,7 @@ class Bench:
         adapter: Full | Lora | None = None,
         *,
         attention: str = "auto",
-        checkpointing: bool = False,
+        checkpointing: int = 0,
         dtype: torch.dtype = torch.float32,
         weight_decay: float = 0.0,
         **changes: Any,

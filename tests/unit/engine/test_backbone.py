@@ -71,7 +71,7 @@ def calls_of_the_first_attention(model: Any) -> list[int]:
 def test_activation_checkpointing_works_with_other_attention_functions_too(
     bench: Build, table_of: Build
 ) -> None:
-    ours = bench("llama", attention="sdpa", checkpointing=True)
+    ours = bench("llama", attention="sdpa", checkpointing=1)
     calls = calls_of_the_first_attention(ours.model)
     ours.loss_and_gradients(table_of([5, 9]), [[0, 1]])
     assert len(calls) == 4
@@ -85,7 +85,7 @@ def test_activation_checkpointing_of_modules_saves_memory_and_changes_nothing(
     """PERFORMANCE 6: AC on = off; and on is really on."""
     table = table_of(LENGTHS)
     kept = bench(family, adapter).loss_and_gradients(table, [ROWS])
-    ours = bench(family, adapter, checkpointing=True)
+    ours = bench(family, adapter, checkpointing=1)
     assert isinstance(ours.backbone, ModuleDecoder)
     calls = calls_of_the_first_attention(ours.model)
     loss, gradients = ours.loss_and_gradients(table, [ROWS])
@@ -95,9 +95,32 @@ def test_activation_checkpointing_of_modules_saves_memory_and_changes_nothing(
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_every_second_layer_keeps_its_activations_and_changes_nothing(
+    bench: Build, table_of: Build, family: str
+) -> None:
+    """Fused and through modules: the same bits, with bytes for backward between none and all."""
+    table, held, found = table_of(LENGTHS), [], []
+    for every in (0, 2, 1):
+        ours = bench(family, checkpointing=every)
+        kept: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor, kept: dict[int, int] = kept) -> torch.Tensor:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            found.append(ours.loss_and_gradients(table, [ROWS]))
+        held.append(sum(kept.values()))
+    assert held[0] > held[1] > held[2]
+    for loss, gradients in found[1:]:
+        assert loss == found[0][0]
+        assert all(torch.equal(gradients[name], found[0][1][name]) for name in gradients)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_checkpointing_leaves_evaluation_alone(bench: Build, table_of: Build, family: str) -> None:
     table = table_of(LENGTHS)
-    with_it, without = bench(family, checkpointing=True), bench(family)
+    with_it, without = bench(family, checkpointing=1), bench(family)
     for a, b in zip(with_it.logits(table, ROWS), without.logits(table, ROWS), strict=True):
         assert torch.equal(a, b)
 

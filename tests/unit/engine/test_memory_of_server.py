@@ -115,7 +115,7 @@ def test_without_exact_copies_an_estimate_has_four_bytes_less_a_weight() -> None
     whole, short = (
         memory.estimate_memory(
             shape, parameters=10**9, trained=trained, micro_batch_tokens=100, bytes_per_value=2,
-            fused=False, checkpointing=False, master_weights=master_weights,
+            fused=False, checkpointing=0, master_weights=master_weights,
         ).total
         for master_weights in (True, False)
     )  # fmt: skip
@@ -144,6 +144,17 @@ def with_vectors(adapter: str, number: int, **training: Any) -> Recipe:
             "training": {"device": "cpu", **training},
         }
     )
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_activations_of_every_second_layer_lie_between_those_of_all_and_none(fused: bool) -> None:
+    shape = Shape.like(10**9)
+    off, selective, full = (
+        memory.activation_bytes(shape, bytes_per_value=4, fused=fused, checkpointing=every)
+        for every in (0, 2, 1)
+    )
+    assert full < selective < off
+    assert selective == pytest.approx((off + full) / 2, rel=0.1)
 
 
 def planned(recipe: Recipe, folder: Path) -> int:

@@ -258,7 +258,7 @@ def test_missing_keys_get_the_defaults_of_llamafactory(tmp_path: Path) -> None:
         ({"warmup_steps": 0.2, "warmup_ratio": "REMOVED"}, "schedule.warmup_ratio", 0.2),
         ({"lr_scheduler_type": "constant"}, "schedule.warmup_ratio", 0.0),
         ({"lr_scheduler_kwargs": {"min_lr_rate": 0.1}}, "schedule.min_ratio", 0.1),
-        ({"disable_gradient_checkpointing": True}, "activation_checkpointing", False),
+        ({"disable_gradient_checkpointing": True}, "activation_checkpointing", "off"),
         ({"max_steps": -1}, "max_steps", None),
         ({"packing": True}, "batch_tokens", 16384),
         ({"optim": "adamw_torch"}, "optimizer.kind", "adamw"),

@@ -355,6 +355,24 @@ def test_packing_becomes_batch_tokens_with_a_notice() -> None:
     assert recipe("packing: false\n").training.batch_tokens is None
 
 
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        ("true", "full"),
+        ("false", "off"),
+        ("off", "off"),
+        ("selective", "selective"),
+        ("Full", "full"),
+    ],
+)
+def test_checkpointing_of_activations_may_be_written_as_a_switch(written: str, kind: str) -> None:
+    for name in ("gradient_checkpointing", "training: {activation_checkpointing"):
+        text = f"{name}: {written}" + ("}\n" if "{" in name else "\n")
+        made = recipe(text)
+        assert made.training.activation_checkpointing == kind
+        assert parse_recipe(yaml.safe_load(dump_recipe(made))) == made
+
+
 def test_the_formats_of_other_systems_are_taken_as_they_are() -> None:
     """B8, D28."""
     for text in ("model: starter\nfp16: true\n", "model: {base: starter, dtype: fp16}\n"):

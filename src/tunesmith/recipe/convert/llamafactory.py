@@ -463,7 +463,8 @@ def _how_quantised(job: _Job, key: str, value: Any) -> None:
 
 def _checkpointing(job: _Job, key: str, value: Any) -> None:
     wanted = not value if key.startswith("disable") else bool(value)
-    job.set(key, "training.activation_checkpointing", wanted, "memory only")
+    kind = "full" if wanted else "off"
+    job.set(key, "training.activation_checkpointing", kind, "memory only")
 
 
 def _save_steps(job: _Job, key: str, value: Any) -> None:

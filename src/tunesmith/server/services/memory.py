@@ -85,7 +85,7 @@ def memory_of_recipe(
     turned = turned_values(shape, recipe.adapter.targets) if isinstance(recipe.adapter, Oft) else 0
     # The engine's own decoder turns nothing and has nothing in front of the text.
     fused = fused and not turned and recipe.adapter.kind not in IN_FRONT
-    checkpointing = recipe.training.activation_checkpointing
+    checkpointing = recipe.training.recomputed_layers
     trained = trained_by(recipe, shape, parameters)
     quantization = recipe.model.quantization
     quantised = 0 if quantization == "none" else min(parameters, linear_weights(shape))
