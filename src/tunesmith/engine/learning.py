@@ -33,6 +33,17 @@ class Learning:
         self._recipe, self._model = recipe, model
         self._blocks = layer_blocks(model) if takes_turns(recipe) else None
         self._current: int | None = None
+        learned = [part for _, part in trainable_parameters(model)]
+        if self._blocks is not None:
+            learned = [part for block in self._blocks for part in block]
+        self.num_weights = sum(part.numel() for part in learned)  # of the whole run
+
+    def layers_without_turn(self, total_steps: int) -> tuple[int, int]:
+        """How many layers a run of so many steps never trains, and of how many."""
+        if self._blocks is None:
+            return 0, 0
+        every, number = self._recipe.training.optimizer.block_switch_steps, len(self._blocks)
+        return max(0, number - -(-total_steps // every)), number
 
     def enter(self, step: int) -> bool:
         """Let the weights of a step (from 1) learn; True where they are others than before."""

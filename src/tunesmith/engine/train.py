@@ -92,7 +92,7 @@ def train(
     row_losses = RowLosses(prepared.train, plan.num_epochs)
     state = resume(run, found, model, arena, optimizer, row_losses)
     backbone.refresh()
-    announce(recipe, prepared, plan, model, base, reporter)
+    announce(recipe, prepared, plan, model, base, learning, reporter)
     parts = Parts(
         recipe=recipe,
         run=run,
@@ -162,9 +162,11 @@ def announce(
     plan: StepPlan,
     model: Any,
     base: Base,
+    learning: Learning,
     reporter: Reporter,
 ) -> None:
     """The `plan` event: what will happen."""
+    warn_of_layers_without_turn(recipe, learning, plan, reporter)
     tokens = recipe.training.micro_batch_tokens
     assert isinstance(tokens, int)
     pool = prepared.train_rows
@@ -179,11 +181,26 @@ def announce(
         tokens_per_epoch=int(prepared.train.lengths[pool].sum()),
         label_tokens_per_epoch=int(prepared.train.label_counts[pool].sum()),
         parameters=num_parameters(model),
-        trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        trainable_parameters=learning.num_weights,
         micro_batch_tokens=tokens,
         memory_bytes_estimate=memory_of(recipe, base, model, micro_batch_tokens=tokens).total,
         fused=why_not_fused(model, decoder_of(model)) is None,
     )
+
+
+def warn_of_layers_without_turn(
+    recipe: Recipe, learning: Learning, plan: StepPlan, reporter: Reporter
+) -> None:
+    """Say that a run is too short for every layer to learn."""
+    left_out, layers = learning.layers_without_turn(plan.total_steps)
+    if left_out:
+        reporter.warn(
+            "layers_without_turn",
+            f"{left_out} of {layers} layers never learn: the run has {plan.total_steps} steps, and "
+            f"a layer has {recipe.training.optimizer.block_switch_steps} before the next one.",
+            "Set training.optimizer.block_switch_steps to at most "
+            f"{max(1, plan.total_steps // layers)}, or train longer.",
+        )
 
 
 def warn_if_never_better(

@@ -152,6 +152,18 @@ def test_orders_give_each_layer_its_turn() -> None:
     assert any(turns("random", seed)[:4] != first for seed in range(2, 6))
 
 
+def test_a_run_too_short_for_every_layer_is_told_from_others(bench: Build) -> None:
+    model = bench("llama").model
+    layers = len(decoder_layers(model))
+    inside = sum(p.numel() for layer in decoder_layers(model) for p in layer.parameters())
+    learning = Learning(recipe_of(), model)
+    assert learning.num_weights == inside
+    for steps, left_out in ((1, layers - 1), (EVERY * layers, 0), (EVERY * (layers - 1), 1)):
+        assert learning.layers_without_turn(steps) == (left_out, layers)
+    learning.enter(1)
+    assert learning.num_weights == inside
+
+
 def test_the_same_weights_learn_in_all_steps_of_other_rules(bench: Build) -> None:
     recipe = Recipe.model_validate({**recipe_of().model_dump(), "training": {}})
     learning = Learning(recipe, bench("gpt2").model)
