@@ -125,6 +125,7 @@ def make_plan(recipe: Recipe, run: RunDir) -> Plan:
     micro_batch = recipe.training.micro_batch_tokens
     assert isinstance(micro_batch, int)
     memory = memory_of(recipe, base, model, micro_batch_tokens=micro_batch)
+    trained = Learning(recipe, model).num_weights
     speed = writing = 0.0
     if memory.total <= FITS * free:
         speed = measured_speed(recipe, base, model, trial_answers(recipe, prepared), steps)
@@ -140,7 +141,7 @@ def make_plan(recipe: Recipe, run: RunDir) -> Plan:
         tokens=tokens,
         label_tokens=labels,
         parameters=num_parameters(model),
-        trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        trainable_parameters=trained,
         micro_batch_tokens=micro_batch,
         memory=memory,
         free=free,
