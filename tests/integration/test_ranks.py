@@ -69,6 +69,28 @@ def test_several_processes_equal_one(
     assert len(together.events("finished")) == 1
 
 
+@pytest.mark.parametrize("name", ["badam", "float16"])
+def test_several_processes_agree_on_who_learns_and_what_is_left_out(
+    training: Build, whole: Build, name: str
+) -> None:
+    changes: dict[str, Any] = {
+        "badam": {"training": {"optimizer": {"kind": "badam", "block_switch_steps": 2}}},
+        # The first gradients overflow at this scale.
+        "float16": {"model": {"dtype": "float16"}, "training": {"loss_scale": {"initial": 2**22}}},
+    }[name]
+    changes["training"] |= {"learning_rate": 1e-3, "max_steps": 6}
+    alone = whole(**changes)
+    together = training("together", **changes)
+    assert go_together(together) == [0, 0], together.log.read_text()
+    assert_close(alone, together, 1e-5 if name == "badam" else 5e-3)
+    skipped = [
+        [event["step"] for event in run.events("step") if event["grad_norm"] is None]
+        for run in (alone, together)
+    ]
+    assert skipped[0] == skipped[1]
+    assert bool(skipped[0]) == (name == "float16")
+
+
 def test_a_step_with_fewer_rows_than_processes_is_trained(training: Build, whole: Build) -> None:
     settings = {"batch_size": 1, "max_steps": 3, "learning_rate": 1e-3}
     alone = whole(training=settings)
