@@ -138,7 +138,8 @@ def _start(adapter: Lora) -> Any:
     """PEFT's name for how adapters begin."""
     if adapter.init == "pissa" and adapter.pissa_iterations:
         return f"pissa_niter_{adapter.pissa_iterations}"
-    return {"zero": True, "gaussian": "gaussian", "pissa": "pissa"}[adapter.init]
+    # LoftQ's adapters are set once the base is packed.
+    return {"zero": True, "gaussian": "gaussian", "pissa": "pissa", "loftq": True}[adapter.init]
 
 
 def _refuse_unknown(model: nn.Module, names: list[str], field: str) -> None:

@@ -40,6 +40,7 @@ from tunesmith.engine.memory import (
     free_memory,
     turned_values,
 )
+from tunesmith.engine.methods.loftq import pack_with_adapters
 from tunesmith.engine.methods.quantised import (
     num_packed,
     num_parameters,
@@ -66,6 +67,7 @@ from tunesmith.engine.reporter import Reporter
 from tunesmith.engine.stage_setup import decided_stage
 from tunesmith.errors import DataError, InputError, RecipeError, RunDirError
 from tunesmith.recipe import Notice, Optimizer, Recipe, data_notices
+from tunesmith.recipe.adapters import Lora
 from tunesmith.recipe.problems import problem
 from tunesmith.recipe.prompts import InFront
 from tunesmith.runs import RunDir, checkpoints, write_atomically
@@ -250,7 +252,8 @@ def load_trainable(recipe: Recipe, run: RunDir, base: Base, reporter: Reporter) 
     grow(model, base.new_ids)
     below = adapters_below(recipe.adapter, base_dir=run.path)
     stack = merge_adapters(model, below) if below else None
-    if packing != "none":
+    is_loftq = isinstance(recipe.adapter, Lora) and recipe.adapter.init == "loftq"
+    if packing != "none" and not is_loftq:
         whole = parts_to_save(recipe.adapter, base_dir=run.path)
         quantise(model, packing, base.device, whole=whole)
         model = model.to(base.device)  # pyright: ignore[reportArgumentType]
@@ -262,6 +265,11 @@ def load_trainable(recipe: Recipe, run: RunDir, base: Base, reporter: Reporter) 
         new_ids=base.new_ids,
         on_warning=reporter.warn,
     )
+    if isinstance(recipe.adapter, Lora) and recipe.adapter.init == "loftq":
+        whole = parts_to_save(recipe.adapter, base_dir=run.path)
+        rounds = recipe.adapter.loftq_iterations
+        pack_with_adapters(tuned, packing, base.device, rounds=rounds, whole=whole)
+        tuned = tuned.to(base.device)  # pyright: ignore[reportArgumentType]
     if stack is not None:
         keep_stack(tuned, stack)
     reporter.progress("load", 1, 1, "model")

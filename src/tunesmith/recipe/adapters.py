@@ -164,13 +164,16 @@ class Lora(Section):
         "DoRA：将权重的长度与方向分开学习。低秩时往往效果更好，但明显更慢、更占显存。",
         aliases="use_dora",
     )
-    init: Literal["zero", "gaussian", "pissa"] = field(
+    init: Literal["zero", "gaussian", "pissa", "loftq"] = field(
         "zero",
         "How adapters start. `zero`: without any effect. `gaussian`: the same, A drawn from a "
         "normal distribution. `pissa`: from the strongest directions of the weights themselves "
-        "(learns faster; the result is saved as an ordinary adapter of twice the rank).",
+        "(learns faster; the result is saved as an ordinary adapter of twice the rank). `loftq`: "
+        "as what model.quantization has rounded off, so that training begins nearer to the whole "
+        "model; saved like pissa.",
         "适配器的初始值。`zero`：初始不起作用。`gaussian`：同上，A 服从正态分布。`pissa`：取权重"
-        "自身最主要的方向（学得更快；结果保存为秩加倍的普通适配器）。",
+        "自身最主要的方向（学得更快；结果保存为秩加倍的普通适配器）。`loftq`：取 "
+        "model.quantization 舍去的部分，使训练从更接近完整模型的状态开始；保存方式同 pissa。",
         aliases="init_lora_weights",
         spellings="kaiming=zero default=zero",
     )
@@ -182,6 +185,15 @@ class Lora(Section):
         aliases="pissa_iter",
         ge=0,
         le=1000,
+    )
+    loftq_iterations: int = field(
+        5,
+        "How often `loftq` takes turns at packing the weights and decomposing what is lost; the "
+        "nearest round is used. Each round takes a full decomposition of every layer.",
+        "`loftq` 交替量化权重与分解误差的轮数，取误差最小的一轮。每轮都要完整分解每一层。",
+        aliases="loftq_iter",
+        ge=1,
+        le=100,
     )
     modules_to_save: str | list[str] = field(
         [],
@@ -335,4 +347,5 @@ def starts_as_base(adapter: Adapter, *, new_words: bool = False) -> bool:
         return False
     if not isinstance(adapter, Lora):
         return adapter.kind in ADAPTERS
-    return adapter.continue_from is None and adapter.init != "pissa" and not adapter.modules_to_save
+    begins_away = adapter.init in ("pissa", "loftq")
+    return adapter.continue_from is None and not begins_away and not adapter.modules_to_save

@@ -76,6 +76,8 @@ def _lora(recipe: Recipe) -> Found:
 def _quantised(recipe: Recipe) -> Found:
     adapter = recipe.adapter
     if recipe.model.quantization == "none":
+        if isinstance(adapter, Lora) and adapter.init == "loftq":
+            yield clash(("adapter.init", "model.quantization"), "loftq_needs_quantised")
         return
     if adapter.kind not in ADAPTERS:
         paths = ("model.quantization", "adapter.kind")

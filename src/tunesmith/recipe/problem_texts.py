@@ -384,13 +384,20 @@ TEXTS: Final[Mapping[str, Text]] = {
         "model.quantization 使各层权重保持不变，而 adapter.kind 为 {method} 时要训练它们。",
         "请填写 adapter.kind: lora，或 model.quantization: none。",
     ),
+    "loftq_needs_quantised": Text(
+        "adapter.init is loftq, which begins as what model.quantization rounds off, but that is "
+        "none.",
+        "Write model.quantization: nf4 or int8, or adapter.init: zero or pissa.",
+        "adapter.init 为 loftq，它取 model.quantization 舍去的部分，而该字段为 none。",
+        "请填写 model.quantization: nf4 或 int8，或 adapter.init: zero 或 pissa。",
+    ),
     "quantised_pissa": Text(
         "adapter.init is pissa, which takes a part out of the weights, but model.quantization "
         "packs them: what is left would be rounded anew.",
-        "Write adapter.init: zero, or model.quantization: none.",
+        "Write adapter.init: loftq or zero, or model.quantization: none.",
         "adapter.init 为 pissa，它会从权重中取出一部分，而 model.quantization 已量化权重，余下的"
         "部分会再次舍入。",
-        "请填写 adapter.init: zero，或 model.quantization: none。",
+        "请填写 adapter.init: loftq 或 zero，或 model.quantization: none。",
     ),
     "quantised_not_on_mps": Text(
         "Training on quantised weights is not offered on the device mps.",

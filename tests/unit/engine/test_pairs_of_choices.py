@@ -58,6 +58,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "qlora-int8": {"quantization": "int8"},
 }
 METHODS.update({name: {"kind": "lora", "rank": 4} for name in MODELS})
+METHODS["loftq"] = {"kind": "lora", "rank": 4, "init": "loftq", "loftq_iterations": 2}
+MODELS["loftq"] = {"quantization": "nf4"}
 MODELS.update({"oft-nf4": {"quantization": "nf4"}, "prompt-int8": {"quantization": "int8"}})
 # Each method in the shorter number formats once.
 SHORT = [("sft", name, dtype) for name in METHODS for dtype in ("bfloat16", "float16")]

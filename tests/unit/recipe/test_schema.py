@@ -54,6 +54,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "dora": False,
         "init": "zero",
         "pissa_iterations": 16,
+        "loftq_iterations": 5,
         "modules_to_save": [],
         "rank_pattern": [],
         "alpha_pattern": [],

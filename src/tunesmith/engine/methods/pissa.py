@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tunesmith.engine.methods.quantised import is_quantised
+
 A, B = ".lora_A.", ".lora_B."
 
 
@@ -62,6 +64,8 @@ def _move_base(tuned: Any, ours: dict[str, Tensor], theirs: dict[str, Tensor]) -
         key = f"{name}{A}weight"
         if not isinstance(layer, LoraLayer) or key not in ours:
             continue
+        if is_quantised(layer.get_base_layer()):
+            continue  # LoftQ: its weight is the nearest to pack, whatever signs the directions have
         weight, scale = layer.get_base_layer().weight, layer.scaling[tuned.active_adapter]
         for start, sign in ((ours, 1), (theirs, -1)):
             product = start[f"{name}{B}weight"] @ start[key]

@@ -41,7 +41,7 @@ def quantise(model: Any, kind: str, device: torch.device, *, whole: Collection[s
     The head, embeddings, norms and the parts named in `whole`, which are trained, stay as they are,
     and so do the experts of a mixture, which are no linear layers.
     """
-    chosen = list(_frozen_layers(model, whole))
+    chosen = list(frozen_layers(model, whole))
     if not chosen:
         raise RecipeError(
             f"model.quantization is {kind}, but the model has no linear layer outside of its head "
@@ -54,17 +54,19 @@ def quantise(model: Any, kind: str, device: torch.device, *, whole: Collection[s
         setattr(parent, name, packed(layer, kind, device))
 
 
-def _frozen_layers(model: Any, whole: Collection[str]) -> Iterator[tuple[nn.Module, str, Any]]:
-    """Parent, name in it, and layer."""
+def frozen_layers(model: Any, whole: Collection[str]) -> Iterator[tuple[nn.Module, str, Any]]:
+    """Parent, name in it, and layer, of each that is packed."""
     from transformers.pytorch_utils import Conv1D
 
     heads = [model.get_output_embeddings(), getattr(model, "score", None)]
+    heads = [part for head in heads if head is not None for part in head.modules()]
     for path, parent in model.named_modules():
         for name, layer in parent.named_children():
             parts = f"{path}.{name}".strip(".").split(".")
             paths = [".".join(parts[: n + 1]) for n in range(len(parts))]
             kept = any(is_called(each, one) for each in paths for one in whole)
             is_head = any(layer is head for head in heads)
+            kept = kept or any(part.startswith("lora_") for part in parts)  # adapters themselves
             if type(layer) in (nn.Linear, Conv1D) and not is_head and not kept:
                 yield parent, name, layer
 
