@@ -113,6 +113,22 @@ ENGINE: Final[dict[str, tuple[str, str]]] = {
         "继续训练的适配器是 DoRA，不能与 adapter.merge_first 中的适配器保存在一起。",
         "请去掉其中之一，或用 tunesmith export --format merged 合并。",
     ),
+    "packing_not_read": (
+        "该模型以 {method} 量化，但其位数或格式不受支持。",
+        "请选择未量化的模型，或 GPTQ（2、4、8 位）、AWQ（gemm，4 位）量化的模型。",
+    ),
+    "packed_base_needs_adapter": (
+        "基座已由 {method} 量化，权重位数太少，不能直接训练（{field}）。",
+        "请填写 adapter.kind: lora，或将未量化的模型填入 model.base。",
+    ),
+    "packed_twice": (
+        "基座已由 {method} 量化，{field} 会使权重再次舍入。",
+        "请填写 model.quantization: none，或将未量化的模型填入 model.base。",
+    ),
+    "reward_base_is_packed": (
+        "该模型已量化；奖励模型须从完整模型开始。",
+        "请选择未量化的模型。",
+    ),
     "vectors_not_merged": (
         "该适配器只包含文本之前的向量（Prompt、Prefix 或 P-Tuning），不能合并到模型的权重中。",
         "请用 `tunesmith chat` 提问，或用 peft 与基座一起加载；需要合并或提供服务时，请用 "

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tunesmith.engine.methods.packed_files import Packing, plain_state
 from tunesmith.engine.methods.prompts import refuse_merging
 from tunesmith.engine.methods.put_on import put_on
 from tunesmith.engine.methods.rope import Rope, rope_of_adapter
@@ -193,6 +194,11 @@ def _read_weights(
             code="reward_model",
         )
     logging.disable_progress_bar()
+    packing = Packing.of(config)
+    if packing is not None:
+        return _read_packed(
+            *(directory, config, packing, dtype, attention, trust_remote_code, automatic)
+        )
     try:
         loaded: Any = getattr(transformers, automatic).from_pretrained(
             directory,
@@ -216,6 +222,51 @@ def _read_weights(
     _check_complete(directory, report)
     model.name_or_path = str(directory)
     return model
+
+
+def _read_packed(
+    directory: Path,
+    config: PretrainedConfig,
+    packing: Packing,
+    dtype: torch.dtype,
+    attention: str,
+    trust_remote_code: bool,
+    automatic: str,
+) -> PreTrainedModel:
+    """A model of GPTQ or AWQ with plain weights, which is used as any other."""
+    import transformers
+
+    if automatic == _REWARD:
+        raise ModelError(
+            f"{directory} is packed by {packing.method}; a reward model starts from a whole model.",
+            hint="Choose the unpacked model.",
+            code="reward_base_is_packed",
+        )
+    plain: Any = config
+    del plain.quantization_config
+    model: Any = getattr(transformers, automatic).from_config(
+        config,
+        dtype=dtype,
+        attn_implementation=None if attention == "auto" else attention,
+        trust_remote_code=trust_remote_code,
+    )
+    state = plain_state(directory, packing, dtype)
+    if config.get_text_config().tie_word_embeddings and "model.embed_tokens.weight" in state:
+        state.setdefault("lm_head.weight", state["model.embed_tokens.weight"])
+    try:
+        found = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # a layer of another shape
+        raise ModelError(
+            f"The packed weights in {directory} do not belong to its config.json: "
+            f"{_first_line(error)}",
+            hint="Download the model again.",
+        ) from error
+    # Some programs write biases of zeros for layers that have none.
+    lost = [n for n in found.unexpected_keys if n.endswith(".bias") and bool(state[n].any())]
+    _check_complete(directory, {"missing_keys": [*found.missing_keys, *lost]})
+    model.tie_weights()
+    model.name_or_path = str(directory)
+    return model.eval()
 
 
 def _check_complete(directory: Path, report: dict[str, Any]) -> None:

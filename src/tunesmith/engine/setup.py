@@ -41,6 +41,7 @@ from tunesmith.engine.memory import (
     turned_values,
 )
 from tunesmith.engine.methods.loftq import pack_with_adapters
+from tunesmith.engine.methods.packed_files import Packing
 from tunesmith.engine.methods.quantised import (
     num_packed,
     num_parameters,
@@ -67,7 +68,7 @@ from tunesmith.engine.reporter import Reporter
 from tunesmith.engine.stage_setup import decided_stage
 from tunesmith.errors import DataError, InputError, RecipeError, RunDirError
 from tunesmith.recipe import Notice, Optimizer, Recipe, data_notices
-from tunesmith.recipe.adapters import Lora
+from tunesmith.recipe.adapters import ADAPTERS, Lora
 from tunesmith.recipe.problems import problem
 from tunesmith.recipe.prompts import InFront
 from tunesmith.runs import RunDir, checkpoints, write_atomically
@@ -99,6 +100,7 @@ def open_base(recipe: Recipe, run: RunDir, reporter: Reporter, device: torch.dev
         on_progress=lambda done, total, unit: reporter.progress("download", done, total, unit),
     )
     config = load_config(directory, trust_remote_code=recipe.model.trust_remote_code)
+    _refuse_beside_packed(recipe, config)
     rope = _decided_rope(recipe, config, reporter)
     if rope is not None:
         rope.apply(config)
@@ -123,6 +125,40 @@ def _decided_rope(recipe: Recipe, config: Any, reporter: Reporter) -> Rope | Non
             "Raise data.max_length, or write model.rope_factor.",
         )
     return rope_of(model)
+
+
+def _refuse_beside_packed(recipe: Recipe, config: Any) -> None:
+    """Weights of few bits are what adapters stand beside, not what is trained or rounded again."""
+    packing = Packing.of(config)
+    if packing is None:
+        return
+    kind, quantization = recipe.adapter.kind, recipe.model.quantization
+    if kind not in ADAPTERS:
+        raise RecipeError(
+            f"The base is packed by {packing.method}: its weights have {packing.bits} bits, too "
+            f"few to be trained themselves (adapter.kind: {kind}).",
+            hint="Write adapter.kind: lora, or choose the unpacked model as model.base.",
+            code="packed_base_needs_adapter",
+            field="adapter.kind",
+            method=packing.method,
+        )
+    if recipe.stage.kind == "rm":
+        raise RecipeError(
+            f"The base is packed by {packing.method}; a reward model starts from a whole model.",
+            hint="Choose the unpacked model as model.base.",
+            code="reward_base_is_packed",
+            field="model.base",
+            method=packing.method,
+        )
+    if quantization != "none":
+        raise RecipeError(
+            f"The base is packed by {packing.method} already; model.quantization: {quantization} "
+            "would round its weights a second time.",
+            hint="Write model.quantization: none, or choose the unpacked model as model.base.",
+            code="packed_twice",
+            field="model.quantization",
+            method=packing.method,
+        )
 
 
 def _refuse_quantised_on_mps(recipe: Recipe, device: torch.device) -> None:
