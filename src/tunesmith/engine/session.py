@@ -129,7 +129,7 @@ def run_to_an_end(
         clear_control(run)  # what was asked for has been done
         if outcome.status == "cancelled":
             raise RunFailed("Cancelled.", code="cancelled", step=outcome.state.step)
-        if outcome.status == "paused":
+        if outcome.status == "paused" and recipe.report.curves:
             draw_curves(run)
         return EXIT_CODES[outcome.status]
     except _Interrupted:

@@ -236,7 +236,7 @@ def export(
         chat_template=_own_template(renderer, parts.recipe),
         stop_ids=tuple(renderer.stop_ids),
     )
-    curves = draw_curves(parts.run)
+    curves = draw_curves(parts.run) if parts.recipe.report.curves else []
     written = write_artifacts(
         parts.run,
         parts.model,

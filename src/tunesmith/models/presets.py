@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from tunesmith.recipe.adapters import ADAPTERS
 from tunesmith.recipe.capabilities import Choice, refusal
 from tunesmith.recipe.catalog import variants
 
@@ -24,6 +25,7 @@ TESTED_FAMILIES: Final = frozenset(
 )  # fmt: skip
 # Families whose models come with Python code, which is not run.
 _WITH_CODE: Final = frozenset({"baichuan", "chatglm", "internlm", "qwen", "xverse"})
+PACKED: Final = ("gptq", "awq")  # packed weights that can be read
 STARTER: Final = "starter"
 _FULL_BYTES: Final = 2 + 4 + 4 + 8  # weights, exact copy, gradients, two moments
 _LORA_SHARE: Final = 0.01  # of the weights that adapters add, about rank 16 on all layers
@@ -92,6 +94,11 @@ _REASONS: Final[dict[str, tuple[str, str]]] = {
         "The weights are quantised; import the model in full precision.",
         "权重已量化；请导入未量化的模型。",
     ),
+    "packed": (
+        "The weights are packed (GPTQ or AWQ) and stay as they are: train an adapter beside them, "
+        "such as LoRA.",
+        "权重已打包（GPTQ 或 AWQ），保持不变：请训练适配器，例如 LoRA。",
+    ),
     "not_causal": (
         "It is not a language model that writes text from left to right.",
         "该模型不是自左向右生成文本的语言模型。",
@@ -123,20 +130,29 @@ def own_defaults(name: str) -> Mapping[str, Any]:
     return preset.defaults if preset is not None else {}
 
 
-def capabilities(
-    family: str, *, quantised: bool = False, is_causal: bool = True
-) -> list[Capability]:
-    """Every training type and method of the recipe, and whether a model of this kind takes it."""
+def capabilities(family: str, *, quantised: str = "", is_causal: bool = True) -> list[Capability]:
+    """Every training type and method of the recipe, and whether a model of this kind takes it.
+
+    `quantised` is the way in which its weights are packed, as its files name it.
+    """
     reason = ""
     if family in _WITH_CODE:
         reason = "own_code"
     elif not is_causal:
         reason = "not_causal"
-    elif quantised:
+    elif quantised and quantised not in PACKED:
         reason = "quantised"
     kinds = variants()
+
+    def refused(stage: str, method: str) -> tuple[str, str] | None:
+        if reason:
+            return _REASONS[reason]
+        if quantised and (method not in ADAPTERS or stage == "rm"):
+            return _REASONS["packed"]
+        return _by_rules(stage, method)
+
     return [
-        Capability(stage, method, _REASONS[reason] if reason else _by_rules(stage, method))
+        Capability(stage, method, refused(stage, method))
         for stage in kinds["stage"]
         for method in kinds["adapter"]
     ]

@@ -434,6 +434,12 @@ class Report(Section):
     What fails on the way cannot stop a run; a package that is not installed is told before it.
     """
 
+    curves: bool = field(
+        True,
+        "Draw the curves as pictures (PNG and SVG) beside the result.",
+        "把曲线绘成图片（PNG 和 SVG），放在结果旁边。",
+        changes="records",
+    )
     tensorboard: bool = field(
         True,
         "Write TensorBoard files into the run.",

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import select
 from tests.unit.api.conftest import Server
 
-from tunesmith.models.presets import presets
+from tunesmith.models.presets import capabilities, presets
+from tunesmith.recipe.adapters import ADAPTERS
 from tunesmith.recipe.capabilities import Choice, refusal
 from tunesmith.recipe.catalog import variants
 from tunesmith.runs.manifest import write_manifest
@@ -76,6 +77,16 @@ def add_result(server: Server, name: str, **columns: Any) -> str:
         row = Model(**fields | columns)
         session.add(row)
         return row.id
+
+
+def test_packed_bases_take_adapters_and_nothing_that_would_train_them() -> None:
+    able = {
+        (row.stage, row.method) for row in capabilities("qwen3", quantised="awq") if row.available
+    }
+    assert ("sft", "lora") in able
+    assert {method for _, method in able} <= ADAPTERS
+    assert "rm" not in {stage for stage, _ in able}
+    assert not [row for row in capabilities("qwen3", quantised="fp8") if row.available]
 
 
 def test_presets_say_what_is_needed_to_choose(server: Server) -> None:

@@ -33,7 +33,6 @@ IDS = torch.tensor([[5, 60, 70, 80, 90, 100, 33, 44]])
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNESMITH_DATA_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.setattr("tunesmith.engine.train.draw_curves", lambda _: [])
 
 
 def begun(folder: Path, kind: str, rounds: int, **adapter: Any) -> Any:
@@ -111,7 +110,7 @@ def new_run(folder: Path, base: Path, **adapter: Any) -> RunDir:
             **{"max_steps": 3, "batch_size": 4, "learning_rate": 0.01, "device": "cpu"},
             **{"checkpoint": {"every_steps": 2}, "schedule": {"warmup_ratio": 0}},
         },
-        "report": {"tensorboard": False},
+        "report": {"tensorboard": False, "curves": False},
     }
     return RunDir.create(folder / "run", json.dumps(recipe), recipe_name="test")
 

@@ -137,7 +137,6 @@ def test_biases_of_zeros_mean_nothing_and_others_are_never_dropped(
 @pytest.fixture
 def run_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunDir]:
     monkeypatch.setenv("TUNESMITH_DATA_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr("tunesmith.engine.train.draw_curves", lambda _: [])
 
     def build(base: Path, adapter: dict[str, Any], stage: str = "sft", **model: Any) -> RunDir:
         data = tmp_path / "rows.jsonl"
@@ -159,7 +158,7 @@ def run_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run
                 **{"max_steps": 3, "batch_size": 4, "learning_rate": 0.01, "device": "cpu"},
                 "schedule": {"warmup_ratio": 0},
             },
-            "report": {"tensorboard": False},
+            "report": {"tensorboard": False, "curves": False},
             "export": {"merge": adapter["kind"] == "lora"},
         }
         run = RunDir.create(tmp_path / f"run-{base.name}", json.dumps(recipe), recipe_name="test")

@@ -82,8 +82,6 @@ def plain_surroundings(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TUNESMITH_DATA_DIR", str(tmp_path_factory.getbasetemp() / "pairs-cache"))
-    # Pictures of curves take longer than these trainings, and say nothing about them.
-    monkeypatch.setattr("tunesmith.engine.train.draw_curves", lambda _: [])
 
 
 @pytest.mark.slow
@@ -138,7 +136,7 @@ def three_steps(
             "schedule": {"warmup_ratio": 0},
             **(training or {}),
         },
-        "report": {"tensorboard": False},
+        "report": {"tensorboard": False, "curves": False},
     }
     run = RunDir.create(tmp_path / "run", json.dumps(recipe), recipe_name="test")
     with EventWriter(run, 1) as writer:

@@ -39,7 +39,6 @@ BELOW = {
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNESMITH_DATA_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.setattr("tunesmith.engine.train.draw_curves", lambda _: [])
 
 
 def written(base: Path, folder: Path, adapter: Lora, seed: int = 1) -> Path:
@@ -79,7 +78,7 @@ def trained(folder: Path, base: Path, adapter: dict[str, Any], **model: Any) -> 
             **{"max_steps": 3, "batch_size": 4, "learning_rate": 0.01, "device": "cpu"},
             **{"checkpoint": {"every_steps": 2}, "schedule": {"warmup_ratio": 0}},
         },
-        "report": {"tensorboard": False},
+        "report": {"tensorboard": False, "curves": False},
     }
     return finished(RunDir.create(folder / "run", json.dumps(recipe), recipe_name="test"))
 

@@ -54,7 +54,6 @@ def own_surroundings(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TUNESMITH_DATA_DIR", str(tmp_path_factory.getbasetemp() / "words-cache"))
-    monkeypatch.setattr("tunesmith.engine.train.draw_curves", lambda _: [])
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +98,7 @@ def new_run(
             **{"max_steps": 3, "batch_size": 4, "learning_rate": 0.01, "device": "cpu"},
             **{"checkpoint": {"every_steps": 2}, "schedule": {"warmup_ratio": 0}},
         },
-        "report": {"tensorboard": False},
+        "report": {"tensorboard": False, "curves": False},
     }
     return RunDir.create(folder / "run", json.dumps(recipe), recipe_name="test")
 

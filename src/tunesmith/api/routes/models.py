@@ -180,7 +180,7 @@ def _preset(preset: Preset, model_id: str | None, language: str) -> PresetRead:
 def _details(model: Any, rests_on: Ground, language: str) -> ModelDetails:
     """What the files of a model say, or those of its base, and what follows from that."""
     parameters, context = rests_on.parameters, rests_on.context
-    found = capabilities(rests_on.family, quantised=rests_on.is_quantised)
+    found = capabilities(rests_on.family, quantised=rests_on.quantised)
     return ModelDetails(
         **ModelRead.model_validate(model).model_dump(),
         size=size_label(parameters) if parameters else None,

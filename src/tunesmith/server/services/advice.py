@@ -217,7 +217,7 @@ def _of_model(found: Defaults, rests_on: Ground) -> None:
         if rule is None or rule.allows(value):
             found.recommend(str(path), value, "The model's own default.")
     if rests_on.is_known:
-        able = capabilities(rests_on.family, quantised=rests_on.is_quantised)
+        able = capabilities(rests_on.family, quantised=rests_on.quantised)
         found.methods = list(dict.fromkeys(each.method for each in able if each.available))
     found.context_length = context = rests_on.context
     if context is not None and context < found.values.get("data.max_length", 0):

@@ -34,7 +34,7 @@ class Ground:
     family: str = ""
     parameters: int | None = None
     context: int | None = None
-    is_quantised: bool = False
+    quantised: str = ""  # how the weights are packed: gptq, awq, ...
     is_known: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -58,7 +58,7 @@ def ground(session: Session, model: Model) -> Ground:
             family=str(known.get("family") or ""),
             parameters=_whole(known.get("parameters")),
             context=_whole(known.get("context")),
-            is_quantised=bool(known.get("quantised")),
+            quantised=str(known.get("quantised") or ""),
             is_known=True,
             defaults=defaults or ground_of(row.name).defaults,
         )
