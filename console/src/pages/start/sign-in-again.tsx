@@ -5,7 +5,7 @@ import { SignInForm } from "./sign-in";
 export default function SignInAgain() {
   return (
     <Modal open closable={false} keyboard={false} footer={null} mask={{ closable: false }} width={420} zIndex={2000}>
-      <SignInForm />
+      <SignInForm isAgain />
     </Modal>
   );
 }

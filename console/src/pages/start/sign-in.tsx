@@ -45,10 +45,10 @@ export default function SignIn() {
 }
 
 /** The ways to sign in, with what each asks for. */
-export function SignInForm() {
+export function SignInForm({ isAgain = false }) {
   const texts = useTexts();
   const health = useQuery({ queryKey: keys.health, queryFn: () => ask(api.GET("/api/v1/health")) });
-  const isFirst = health.data?.needs_setup ?? false;
+  const isFirst = !isAgain && (health.data?.needs_setup ?? false);
   const [chosen, setChosen] = useState<Way | null>(null);
   const way = chosen ?? (isFirst ? "token" : "password");
   return (
