@@ -25,6 +25,14 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "第 {attempt} 次尝试的事件不连续，未记录任何内容。",
         "请按文件顺序从 `offset` 起发送事件。",
     ),
+    "bad_name": (
+        "“{name}”不能作为数据集名称，未做任何更改。",
+        "可使用文字和数字，中间可用“-”“_”“.”，最多 100 个字符。",
+    ),
+    "unknown_format": (
+        "{file}：无法判断哪些列是问题和回答。列为：{columns}。",
+        "请在上传表单中指定列，或使用 prompt_field 和 response_field。",
+    ),
     "idempotency_key_reused": (
         "这个 Idempotency-Key 已用于另一个请求，未提交任何内容。",
         "新任务请使用新的键。",

@@ -107,8 +107,10 @@ def _detected(table: FirstRows) -> Layout:
         f"{table.file}: cannot tell which columns hold question and answer. "
         f"The columns are: {table.names()}.",
         hint="Name them: data.train: [{dataset: ..., prompt_field: ..., response_field: ...}], or "
-        "--prompt-field and --response-field on the command line.",
+        "--prompt-field and --response-field on the command line, or in the form of the upload.",
         code="unknown_format",
+        file=table.file,
+        columns=table.names(),
     )
 
 

@@ -36,7 +36,10 @@ def memory_in_use(device: torch.device) -> int:
 
 
 def utilisation(device: torch.device) -> float | None:
-    """Share of time in percent that the GPU computes; on the CPU, None."""
+    """Share of time in percent that the GPU computes, or that the machine's cores have computed
+    since the last call, whoever they work for; None where nobody measures it."""
+    if device.type == "cpu":
+        return psutil.cpu_percent()
     if device.type != "cuda":
         return None
     try:

@@ -66,16 +66,16 @@ function Entry({ field, value, onChange }: Pick<Props, "field" | "value" | "onCh
         }))}
       />
     );
-  return <Written key={shown(value)} field={field} value={value} onChange={onChange} />;
+  return <Written key={shown(value, field)} field={field} value={value} onChange={onChange} />;
 }
 
 /** A text that becomes a value when the cursor leaves it or Enter is pressed, so 1e-4 can be typed. */
 function Written({ field, value, onChange }: Pick<Props, "field" | "value" | "onChange">) {
-  const [text, setText] = useState(shown(value));
+  const [text, setText] = useState(shown(value, field));
   const isJson = field.types.includes("json");
   const isLong = isJson || field.path.endsWith("template") || field.path === "data.prefix";
   const done = () => {
-    if (text !== shown(value)) onChange(parsed(text, field.types));
+    if (text !== shown(value, field)) onChange(parsed(text, field.types));
   };
   useEffect(() => {
     const keep = () => flushSync(done); // the page goes: what was typed goes into the draft
@@ -103,9 +103,10 @@ function Written({ field, value, onChange }: Pick<Props, "field" | "value" | "on
   );
 }
 
-function shown(value: unknown): string {
+function shown(value: unknown, field: Field): string {
   if (value === null || value === undefined) return "";
-  if (typeof value === "number") return value !== 0 && Math.abs(value) < 1e-3 ? exponent(value) : String(value);
+  const small = field.path.endsWith("learning_rate") ? 0.1 : 1e-3; // rates are written so
+  if (typeof value === "number") return value !== 0 && Math.abs(value) < small ? exponent(value) : String(value);
   if (Array.isArray(value)) return value.some((each) => typeof each === "object") ? JSON.stringify(value, null, 2) : value.join(", ");
   return typeof value === "object" ? JSON.stringify(value, null, 2) : String(value);
 }
@@ -119,7 +120,7 @@ function Help({ field, name }: { field: Field; name: string }) {
     <div className="help">
       <p style={{ marginTop: 0 }}>{field.help[language]}</p>
       <div className="quiet">{texts("field.takes", { takes: field.takes[language] })}</div>
-      <div className="quiet">{texts("field.default", { value: shown(field.default) || "–" })}</div>
+      <div className="quiet">{texts("field.default", { value: shown(field.default, field) || "–" })}</div>
       {others.length > 0 && <div className="quiet any">{texts("field.aliases", { names: others.join(", ") })}</div>}
       <div className="quiet mono">{field.path}</div>
       {place && <HelpLink to={place} about={name} />}

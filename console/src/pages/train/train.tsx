@@ -31,7 +31,7 @@ export default function Train() {
   const [draft, change, clear] = useDraft();
   const [search, setSearch] = useSearchParams();
   const advice = useAdvice(draft);
-  const error = useStart(advice, change);
+  const error = useStart(advice, draft, change);
   useRecommendation(draft, change);
   const isUnapplied = draft.unapplied !== null;
   const asked = Math.max(0, PAGES.findIndex((each) => each === search.get("page")));
@@ -119,7 +119,9 @@ function Page({ page, onSent, ...props }: PageProps & { page: (typeof PAGES)[num
 }
 
 /** Addresses that begin a draft: ?base=..., ?dataset=..., ?like=JOB. Taken once, then removed. */
-function useStart({ sheet }: Advice, change: Change): Error | null {
+function useStart({ sheet }: Advice, draft: Draft, change: Change): Error | null {
+  const texts = useTexts();
+  const { notification } = App.useApp();
   const [search, setSearch] = useSearchParams();
   const [error, setError] = useState<Error | null>(null);
   const taken = useRef(false);
@@ -127,14 +129,31 @@ function useStart({ sheet }: Advice, change: Change): Error | null {
     const [base, dataset, like] = [search.get("base"), search.get("dataset"), search.get("like")];
     if (taken.current || sheet.fields.length === 0 || !(base || dataset || like)) return;
     taken.current = true;
+    const former = draft;
+    const offerFormer = () => {
+      const isWritten = former.name || former.datasets.length > 0 || Object.keys(former.values).length > 0;
+      if (!isWritten || dataset) return;
+      const key = "former-draft";
+      const back = () => {
+        change(former);
+        notification.destroy(key);
+      };
+      notification.info({
+        key,
+        title: texts("train.replaced", { name: former.name || former.base }),
+        actions: <Button onClick={back}>{texts("train.former")}</Button>,
+        duration: 20,
+      });
+    };
     const begin = async () => {
       if (base) change({ ...EMPTY, base });
       if (dataset) change({ datasets: [{ dataset }] });
       if (like) change(await likeJob(like, sheet));
+      offerFormer();
       setSearch({ page: like ? "parameters" : base ? "data" : "model" }, { replace: true });
     };
     begin().catch((failed: Error) => setError(failed));
-  }, [search, setSearch, sheet, change]);
+  }, [search, setSearch, sheet, draft, change, notification, texts]);
   return error;
 }
 

@@ -17,10 +17,12 @@ export function Yaml({ draft, change, advice }: PageProps) {
   const setText = (unapplied: string | null) => change({ unapplied });
   const [error, setError] = useState<ApiError | null>(null);
   const [converted, setConverted] = useState<Converted | null>(null);
+  const isReady = draft.base !== "" && draft.datasets.length > 0;
   const rendered = useQuery({
     queryKey: ["render", advice.recipe],
     queryFn: () => ask(api.POST("/api/v1/recipes/render", { body: { recipe: advice.recipe } })),
     placeholderData: (old) => old,
+    enabled: isReady,
   });
   const written = text ?? rendered.data?.yaml ?? "";
 
@@ -48,6 +50,7 @@ export function Yaml({ draft, change, advice }: PageProps) {
   return (
     <div className="stack">
       <div className="quiet">{texts("yaml.about")}</div>
+      {!isReady && <Alert type="info" title={texts("yaml.first")} />}
       <Input.TextArea
         className="mono"
         aria-label="YAML"
@@ -85,13 +88,12 @@ function Keys({ converted }: { converted: Converted }) {
         size="small"
         rowKey="key"
         pagination={false}
-        scroll={{ x: 640 }}
         dataSource={converted.keys}
         columns={[
-          { title: texts("yaml.key"), dataIndex: "key", className: "mono" },
+          { title: texts("yaml.key"), dataIndex: "key", className: "mono any" },
           { title: texts("yaml.value"), dataIndex: "value", className: "any" },
           { title: texts("yaml.verdict"), dataIndex: "verdict", render: (word: string) => translateWord("verdict", word) },
-          { title: texts("yaml.to"), dataIndex: "to", className: "mono" },
+          { title: texts("yaml.to"), dataIndex: "to", className: "mono any" },
           { title: texts("job.reason"), dataIndex: "reason" },
         ]}
       />

@@ -236,6 +236,7 @@ def bad_name(name: str) -> DataError:
         hint="Letters and digits, with '-', '_' or '.' between them, at most 100 characters.",
         code="bad_name",
         param="name",
+        name=name,
     )
 
 
