@@ -60,7 +60,8 @@ function Node({ placed: each, isHere }: { placed: Placed; isHere: boolean }) {
   const { node } = each;
   const address = { model: `/models/${node.id}`, job: `/jobs/${node.id}` }[node.kind];
   const open = address && !isHere ? () => void navigate(address) : undefined;
-  const name = node.name.length > 26 ? `${node.name.slice(0, 25)}…` : node.name;
+  // Names of results differ at their end.
+  const name = node.name.length > 26 ? `${node.name.slice(0, 15)}…${node.name.slice(-10)}` : node.name;
   return (
     <g
       transform={`translate(${left(each)},${top(each)})`}

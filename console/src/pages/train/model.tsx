@@ -18,7 +18,10 @@ type Source = "preset" | "mine";
 export function ModelPage(props: PageProps) {
   const { draft, change } = props;
   const texts = useTexts();
-  const [source, setSource] = useState<Source>(draft.base.startsWith("ft:") ? "mine" : "preset");
+  const presets = usePresets();
+  const [chosen, setSource] = useState<Source | null>(null);
+  const isMine = draft.base !== "" && presets.data !== undefined && !presets.data.data.some((each) => each.name === draft.base);
+  const source = chosen ?? (isMine ? "mine" : "preset");
   const [text, setText] = useState("");
   const choose = (base: string) => change({ base });
   const stage = stageOf(props);
