@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from tunesmith.recipe.problem_texts import Text
+from tunesmith.recipe.words import Text
 
 TEXTS: Final[Mapping[str, Text]] = {
     "high_rate_small_data": Text(

@@ -7,10 +7,23 @@ are plain data, so that a problem may be stored and told later to somebody else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 Language = Literal["en", "zh"]
 Words = dict[str, str]
+
+
+class Text(NamedTuple):
+    """A message and its hint: English, Chinese."""
+
+    en: str
+    en_hint: str
+    zh: str
+    zh_hint: str
+
+    def of(self, language: str) -> tuple[str, str]:
+        """Message and hint in a language."""
+        return (self.zh, self.zh_hint) if language == "zh" else (self.en, self.en_hint)
 
 
 def either(names: Iterable[str]) -> Words:
