@@ -9,15 +9,13 @@ Shapes: N learned places, L layers, K key-value heads, D head width, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from tunesmith.engine.attention import Documents, Front
-from tunesmith.engine.methods.prompts import are_on, has_vectors, vectors_off
+from tunesmith.engine.methods.prompts import InFrontDecoder, are_on, has_vectors
 from tunesmith.errors import RecipeError
 from tunesmith.recipe.prompts import Prefix
 
@@ -92,20 +90,8 @@ def learned_front(model: Any, like: Tensor) -> Front:
     return Front(tuple((keys, values) for keys, values in both))
 
 
-class PrefixDecoder:
-    """A transformers decoder on the flat layout, its layers with learned keys in front."""
-
-    def __init__(self, model: Any, decoder: Any, *, is_flat: bool) -> None:
-        self._model, self._decoder, self._is_flat = model, decoder, is_flat
-
-    def refresh(self) -> None:
-        """Nothing is kept beside the modules."""
-
-    @contextmanager
-    def adapters_off(self) -> Generator[None]:
-        """Compute as the base model."""
-        with vectors_off(self._model):
-            yield
+class PrefixDecoder(InFrontDecoder):
+    """Its layers with learned keys and values in front."""
 
     def __call__(self, ids_T: Tensor, positions_T: Tensor, documents: Documents) -> Tensor:
         """Hidden states [T, D] of the tokens, behind the final norm."""

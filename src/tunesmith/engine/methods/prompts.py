@@ -67,8 +67,8 @@ def are_on(model: Any) -> bool:
     return has_vectors(model) and not getattr(model, "vectors_off", False)
 
 
-class PromptDecoder:
-    """A transformers decoder on the flat layout, with the vectors in front of each document."""
+class InFrontDecoder:
+    """A transformers decoder on the flat layout, with something learned in front of documents."""
 
     def __init__(self, model: Any, decoder: Any, *, is_flat: bool) -> None:
         self._model, self._decoder, self._is_flat = model, decoder, is_flat
@@ -81,6 +81,10 @@ class PromptDecoder:
         """Compute as the base model."""
         with vectors_off(self._model):
             yield
+
+
+class PromptDecoder(InFrontDecoder):
+    """With vectors in front of each document."""
 
     def __call__(self, ids_T: Tensor, positions_T: Tensor, documents: Documents) -> Tensor:
         """Hidden states [T, D] of the tokens, behind the final norm."""
