@@ -36,3 +36,10 @@ test("every text is used somewhere", () => {
 test("blanks are filled, and one without a value is left to see", () => {
   expect(fill("{count} of {total}", { count: 3 })).toBe("3 of {total}");
 });
+
+test("one thing is named in the singular", () => {
+  const rows = "{count} {count:row is|rows are} wrong";
+  expect([0, 1, "1", 2].map((count) => fill(rows, { count }))).toEqual([
+    "0 rows are wrong", "1 row is wrong", "1 row is wrong", "2 rows are wrong",
+  ]);
+});

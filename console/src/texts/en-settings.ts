@@ -52,7 +52,7 @@ export const enSettings = {
   "tokens.project": "Project",
   "tokens.allProjects": "All of yours",
   "tokens.lifetime": "Expires after",
-  "tokens.days": "{count} days",
+  "tokens.days": "{count} {count:day|days}",
   "tokens.never": "Never",
   "tokens.expires": "Expires",
   "tokens.expired": "Expired",

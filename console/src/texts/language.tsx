@@ -20,9 +20,14 @@ export function currentLanguage(): Language {
   return current;
 }
 
-/** "{count} rows" with {count: 3} -> "3 rows" */
+/** "{count} {count:row|rows}" with {count: 3} -> "3 rows" */
 export function fill(template: string, values: Values = {}): string {
-  return template.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
+  return template
+    .replace(/\{(\w+):([^{}|]*)\|([^{}|]*)\}/g, (whole, name: string, one: string, many: string) => {
+      const value = values[name];
+      return value === undefined ? whole : String(value) === "1" ? one : many;
+    })
+    .replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
 }
 
 export function translate(key: TextKey, values?: Values): string {

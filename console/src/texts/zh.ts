@@ -369,6 +369,7 @@ export const zh: Record<TextKey, string> = {
   "upload.format": "识别格式：{format}",
   "upload.noFormat": "未识别格式，请指定列。",
   "upload.formatLabel": "格式",
+  "upload.byItself": "自动识别",
   "upload.prompt_field": "问题列",
   "upload.response_field": "回答列",
   "upload.history_field": "历史列",

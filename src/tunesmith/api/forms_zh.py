@@ -75,6 +75,34 @@ FORMS: Final[dict[str, tuple[str, str]]] = {
         "条件 `{source}` 使用了名称 {name}，而第 {row} 行没有这个值。",
         '可用的名称：{names}；其他列请写作 col("列名")。',
     ),
+    "bad_condition.long": (
+        "条件 `{source}` 过长：最多 {most} 个字符。",
+        '例如：answer_length > 20 and not contains(question, "test")',
+    ),
+    "bad_condition.syntax": (
+        "条件 `{source}` 书写有误，无法读取。",
+        '例如：answer_length > 20 and not contains(question, "test")',
+    ),
+    "bad_condition.part": (
+        "条件 `{source}` 中不能使用 `{part}`。",
+        '例如：answer_length > 20 and not contains(question, "test")',
+    ),
+    "bad_condition.function": (
+        "条件 `{source}` 使用了不存在的函数 {function}；可用的函数：{known}。",
+        '例如：answer_length > 20 and not contains(question, "test")',
+    ),
+    "bad_condition.takes": (
+        "条件 `{source}` 有误：函数 {function} 需要 {takes} 个值。",
+        '例如：answer_length > 20 and not contains(question, "test")',
+    ),
+    "bad_condition.pattern": (
+        "条件 `{source}` 在第 {row} 行遇到有误的正则表达式。",
+        '例如：answer_length > 20 and not contains(question, "test")',
+    ),
+    "bad_condition.row": (
+        "条件 `{source}` 不适用于第 {row} 行：该行的值不能这样比较或计算。",
+        '例如：answer_length > 20 and not contains(question, "test")',
+    ),
     "oidc_refused": ("登录未成功。", "请从登录页重新开始。"),
     "oidc_refused.other_provider": (
         "登录未成功：应答来自另一个身份提供方。",

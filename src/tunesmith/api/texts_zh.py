@@ -306,6 +306,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "该版本有 {rows} 行；最多可对 {most} 行排序。",
         "请先筛选成单独的数据集，或按原有顺序查看。",
     ),
+    "bad_condition": ("条件 `{source}` 无法使用。", "可用的列和函数见数据文档。"),
     "pattern_not_allowed": (
         "查看数据时不能使用正则表达式。",
         "请使用 contains、startswith 或 endswith；修改数据集时可以使用 matches。",

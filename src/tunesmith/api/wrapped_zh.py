@@ -88,11 +88,6 @@ WRAPPED: Final[dict[str, tuple[str, str, str]]] = {
         "{hint}",
         "told where a server is started, in English like its log",
     ),
-    "bad_condition": (
-        "条件无法使用：{message}",
-        "可用的列和函数见数据文档。",
-        "names the place and the cause in rows of users, in many forms",
-    ),
     "bad_templates": (
         "问法模板有误：{message}",
         "每组一个名称，下列两种以上的问法。",

@@ -80,19 +80,31 @@ _FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
 }
 
 
+class _NotOffered(ValueError):
+    """A part of a condition that Python knows and we do not."""
+
+    def __init__(self, form: str, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.form, self.details = form, details
+
+
 class Condition:
     """A condition that rows meet or not."""
 
     def __init__(self, source: str) -> None:
         self.source = source
         if len(source) > _MAX_LENGTH:
-            raise InputError(f"A condition has at most {_MAX_LENGTH} characters.")
+            reason = f"it has more than {_MAX_LENGTH} characters"
+            raise _refused(source[:100] + "...", "long", reason, most=_MAX_LENGTH)
         try:
             tree = ast.parse(source.strip(), mode="eval")
             self._evaluate = _compiled(tree.body, source)
             self.names = _names(tree)
+        except _NotOffered as error:
+            raise _refused(source, error.form, str(error), **error.details) from error
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise _refused(source, getattr(error, "msg", None) or str(error)) from error
+            reason = getattr(error, "msg", None) or str(error)
+            raise _refused(source, "syntax", reason) from error
 
     def __call__(self, values: Values) -> bool:
         """Whether the row meets it; InputError names a column that no row has."""
@@ -101,7 +113,8 @@ class Condition:
         except KeyError as error:
             raise _unknown_name(self.source, str(error.args[0]), values) from error
         except (TypeError, ArithmeticError, re.error) as error:
-            raise _refused(self.source, f"row {values.get('id', '?')}: {error}") from error
+            row, form = values.get("id", "?"), "pattern" if isinstance(error, re.error) else "row"
+            raise _refused(self.source, form, f"row {row}: {error}", row=row) from error
 
 
 def _names(tree: ast.Expression) -> frozenset[str]:
@@ -141,7 +154,8 @@ def _compiled(node: ast.expr, source: str) -> Evaluate:
             return _call(name, [_compiled(part, source) for part in arguments])
         case _:
             pass
-    raise ValueError(f"`{ast.get_source_segment(source.strip(), node)}` is not possible here")
+    part = ast.get_source_segment(source.strip(), node)
+    raise _NotOffered("part", f"`{part}` is not possible here", part=part)
 
 
 def _all_or_any(every: bool, parts: list[Evaluate]) -> Evaluate:
@@ -179,20 +193,25 @@ def _bounded(apply: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
 
 def _call(name: str, arguments: list[Evaluate]) -> Evaluate:
     if name not in _FUNCTIONS:
-        raise ValueError(f"there is no function {name}; known: {', '.join(_FUNCTIONS)}, col")
+        known = ", ".join((*_FUNCTIONS, "col"))
+        message = f"there is no function {name}; known: {known}"
+        raise _NotOffered("function", message, function=name, known=known)
     takes, function = _FUNCTIONS[name]
     if len(arguments) != takes:
-        raise ValueError(f"{name} takes {takes} values")
+        message = f"{name} takes {takes} value{'s' if takes > 1 else ''}"
+        raise _NotOffered("takes", message, function=name, takes=takes)
     return lambda values: function(*[argument(values) for argument in arguments])
 
 
-def _refused(source: str, reason: str) -> InputError:
+def _refused(source: str, form: str, reason: str, **details: Any) -> InputError:
     return InputError(
         f"The condition `{source}` cannot be used: {reason}.",
         hint='Such as: answer_length > 20 and not contains(question, "test")',
         code="bad_condition",
+        form=form,
         source=source,
         reason=reason,
+        **details,
     )
 
 

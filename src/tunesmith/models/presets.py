@@ -85,6 +85,7 @@ class Capability:
         return self.reasons[language == "zh"] if self.reasons else ""
 
 
+# Why not, by what the files of a model say, or by the code of the rule.
 _REASONS: Final[dict[str, tuple[str, str]]] = {
     "own_code": (
         "Models of this family need Python code of their own, which is not run.",
@@ -102,6 +103,12 @@ _REASONS: Final[dict[str, tuple[str, str]]] = {
     "not_causal": (
         "It is not a language model that writes text from left to right.",
         "该模型不是自左向右生成文本的语言模型。",
+    ),
+    "vectors_of_another_stage": (
+        "Vectors in front of the text (prompt tuning, P-tuning, prefix tuning) are not for reward "
+        "models and reinforcement: train LoRA.",
+        "学习文本之前向量的方法（Prompt Tuning、P-Tuning、Prefix Tuning）不支持奖励模型和强化学习："
+        "请使用 LoRA。",
     ),
 }
 
@@ -164,6 +171,8 @@ def _by_rules(stage: str, method: str) -> tuple[str, str] | None:
     problem = refusal(Choice(stage, method))
     if problem is None:
         return None
+    if problem.code in _REASONS:
+        return _REASONS[problem.code]
     en, zh = (problem.in_language(language) for language in ("en", "zh"))
     return f"{en.message} {en.hint}", f"{zh.message}{zh.hint}"
 

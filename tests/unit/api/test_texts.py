@@ -142,7 +142,7 @@ def test_few_texts_wrap_an_english_sentence_and_each_for_a_reason() -> None:
         *("plan_failed", "scoring_failed", "tokenizer_not_found", "download_failed"),
         *("bad_database_url", "database_unreachable", "database_login_refused"),
         *("database_missing", "database_damaged", "backup_refused", "backup_failed"),
-        *("bad_condition", "bad_templates"),
+        "bad_templates",
         *("bad_dataset_info", "invalid_grader"),
         *("invalid_training_file", "invalid_validation_file"),
     }

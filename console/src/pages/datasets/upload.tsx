@@ -1,8 +1,8 @@
 /** A new dataset: files are sent, looked at, named, and made into a first version. */
 import { InboxOutlined } from "@ant-design/icons";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { Alert, App, Button, Form, Input, Modal, Progress, Select, Space, Table, Upload } from "antd";
-import { useState } from "react";
+import { Alert, App, Button, Form, Input, Modal, Progress, Select, Table, Upload } from "antd";
+import { useState, type ReactNode } from "react";
 import { useNavigate } from "react-router";
 import { api, ask, type ApiError, type Schemas } from "../../api/client";
 import { keys } from "../../api/keys";
@@ -180,6 +180,15 @@ function useDetected(fileId: string, mapping: Mapping) {
   });
 }
 
+function Choice({ name, children }: { name: string; children: ReactNode }) {
+  return (
+    <div>
+      <div className="quiet">{name}</div>
+      {children}
+    </div>
+  );
+}
+
 /** What the file seems to be, with its first rows; the user may say otherwise. */
 function Detected({ fileId, mapping, onChange }: { fileId: string; mapping: Mapping; onChange: (next: Mapping) => void }) {
   const texts = useTexts();
@@ -205,27 +214,28 @@ function Detected({ fileId, mapping, onChange }: { fileId: string; mapping: Mapp
           </span>
         }
       />}
-      <Space wrap>
-        <Select
-          style={{ width: 190 }}
-          aria-label={texts("upload.formatLabel")}
-          value={mapping.format ?? "auto"}
-          onChange={(format) => onChange({ ...mapping, format })}
-          options={FORMATS.map((value) => ({ value, label: translateWord("format", value) }))}
-        />
-        {COLUMNS.map((each) => (
+      <div className="mapping">
+        <Choice name={texts("upload.formatLabel")}>
           <Select
-            key={each}
-            allowClear
-            style={{ width: 150 }}
-            aria-label={texts(`upload.${each}`)}
-            placeholder={texts(`upload.${each}`)}
-            value={mapping[each] ?? null}
-            onChange={(value: string | null) => onChange({ ...mapping, [each]: value ?? null })}
-            options={columns}
+            aria-label={texts("upload.formatLabel")}
+            value={mapping.format ?? "auto"}
+            onChange={(format) => onChange({ ...mapping, format })}
+            options={FORMATS.map((value) => ({ value, label: translateWord("format", value) }))}
           />
+        </Choice>
+        {COLUMNS.map((each) => (
+          <Choice key={each} name={texts(`upload.${each}`)}>
+            <Select
+              allowClear
+              aria-label={texts(`upload.${each}`)}
+              placeholder={texts("upload.byItself")}
+              value={mapping[each] ?? null}
+              onChange={(value: string | null) => onChange({ ...mapping, [each]: value ?? null })}
+              options={columns}
+            />
+          </Choice>
         ))}
-      </Space>
+      </div>
       {found.data && found.data.rows.length > 0 && (
         <Table
           size="small"

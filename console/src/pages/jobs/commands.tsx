@@ -3,7 +3,7 @@ import { App, Button } from "antd";
 import { refusalOf } from "../../api/client";
 import type { Action, Job } from "../../api/jobs";
 import { actionsOf, useCommand } from "../../api/jobs";
-import { translateWord, useTexts } from "../../texts/language";
+import { translate, translateWord, useTexts } from "../../texts/language";
 
 const ASKS: readonly Action[] = ["cancel", "stop", "delete"];
 
@@ -13,6 +13,11 @@ interface Props {
   jobs: Commanded[];
   size?: "small" | "middle";
   onDone?: (action: Action) => void;
+}
+
+/** What a button says; a job is deleted without its model, so that is named. */
+export function wordOf(action: Action): string {
+  return action === "delete" ? translate("jobs.delete") : translateWord("action", action);
 }
 
 export function isHarsh(action: Action): boolean {
@@ -46,7 +51,7 @@ export function useCommands(jobs: Commanded[], onDone?: (action: Action) => void
     modal.confirm({
       title: translateWord("confirm", action),
       content: jobs.length === 1 ? <span className="any">{jobs[0]?.name}</span> : texts("jobs.count", { count: jobs.length }),
-      okText: translateWord("action", action),
+      okText: wordOf(action),
       cancelText: texts("action.back"),
       okButtonProps: { danger: action !== "stop" },
       onOk: go,
@@ -59,7 +64,7 @@ export function Commands({ jobs, size = "middle", onDone }: Props) {
   const { possible, begin, pending } = useCommands(jobs, onDone);
   return possible.map((action) => (
     <Button key={action} size={size} danger={isHarsh(action)} loading={pending === action} onClick={() => begin(action)}>
-      {translateWord("action", action)}
+      {wordOf(action)}
     </Button>
   ));
 }

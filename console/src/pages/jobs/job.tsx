@@ -3,7 +3,6 @@ import { Alert, Button, Card, Skeleton, Tabs } from "antd";
 import { Link, useNavigate, useParams } from "react-router";
 import { FINAL, useJob, type JobDetails } from "../../api/jobs";
 import { useSession } from "../../app/session";
-import { duration } from "../../logic/format";
 import { ErrorBox } from "../../parts/error";
 import { StatusTag, Title } from "../../parts/page";
 import { JobProgress } from "../../parts/progress";
@@ -64,9 +63,6 @@ function Shown({ job, tab }: { job: JobDetails; tab: Tab }) {
                 <JobProgress job={job} />
               </div>
               {job.intent && <span>{translateWord("intent", job.intent)}</span>}
-              {job.eta_seconds !== null && job.status === "running" && (
-                <span className="quiet">{texts("job.left", { time: duration(job.eta_seconds) })}</span>
-              )}
             </div>
           </Card>
         )}

@@ -1,6 +1,6 @@
 /** All jobs of the project: where they are, and commands for several at once. */
 import { RocketOutlined } from "@ant-design/icons";
-import { Button, Card, Input, Select, Table, type TableColumnsType } from "antd";
+import { Button, Card, Grid, Input, Select, Table, type TableColumnsType } from "antd";
 import { useDeferredValue, useMemo, useState } from "react";
 import { Link, useSearchParams } from "react-router";
 import { ACTIVE, FINAL, MOST_COMPARED, useJobs, type Job, type Status } from "../../api/jobs";
@@ -12,7 +12,7 @@ import { JobProgress } from "../../parts/progress";
 import { translateWord, useTexts, type Translate } from "../../texts/language";
 import { Commands } from "./commands";
 import { WaitingJobs } from "./queue";
-import { RowCommands } from "./row";
+import { MoreCommands, RowCommands } from "./row";
 
 export default function Jobs() {
   const texts = useTexts();
@@ -27,7 +27,9 @@ export default function Jobs() {
     ...(status.length ? { status } : {}),
     ...(text ? { text } : {}),
   });
+  const wide = Grid.useBreakpoint().md ?? true;
   const columns = useMemo(() => columnsOf(texts), [texts]);
+  const narrow = useMemo(() => narrowColumnsOf(texts), [texts]);
   const change = (name: string, values: string[]) => {
     const next = new URLSearchParams(search);
     next.delete(name);
@@ -85,11 +87,11 @@ export default function Jobs() {
       <Card styles={{ body: { padding: 0 } }}>
         <Table<Job>
           rowKey="id"
-          columns={columns}
+          columns={wide ? columns : narrow}
           dataSource={jobs.items}
           loading={jobs.isLoading}
           pagination={false}
-          scroll={{ x: 980 }}
+          {...(wide ? { scroll: { x: 980 } } : {})}
           {...(mayWrite
             ? { rowSelection: { selectedRowKeys: chosen, onChange: (ids) => setChosen(ids as string[]) } }
             : {})}
@@ -124,22 +126,54 @@ function CompareButton({ ids }: { ids: string[] }) {
   );
 }
 
+/** On a telephone all of a job stands below its name; its page tells the rest. */
+function narrowColumnsOf(texts: Translate): TableColumnsType<Job> {
+  return [
+    {
+      title: texts("job.name"),
+      key: "name",
+      render: (_, job) => (
+        <div className="stack tight">
+          <JobName job={job} />
+          <div className="row">
+            <StatusTag status={job.status} />
+            <span className="quiet">
+              <When time={job.created_at} />
+            </span>
+          </div>
+          <JobProgress job={job} />
+        </div>
+      ),
+    },
+    {
+      title: "",
+      key: "operations",
+      width: 56,
+      render: (_, job) => <MoreCommands job={job} />,
+    },
+  ];
+}
+
+function JobName({ job }: { job: Job }) {
+  return (
+    <>
+      <Link to={`/jobs/${job.id}`} className="any">
+        {job.name}
+      </Link>
+      <div className="quiet any" style={{ fontSize: 12 }}>
+        {job.base}
+      </div>
+    </>
+  );
+}
+
 function columnsOf(texts: Translate): TableColumnsType<Job> {
   return [
     {
       title: texts("job.name"),
-      dataIndex: "name",
+      key: "name",
       width: 220,
-      render: (name: string, job) => (
-        <>
-          <Link to={`/jobs/${job.id}`} className="any">
-            {name}
-          </Link>
-          <div className="quiet any" style={{ fontSize: 12 }}>
-            {job.base}
-          </div>
-        </>
-      ),
+      render: (_, job) => <JobName job={job} />,
     },
     {
       title: texts("job.status"),

@@ -5,19 +5,18 @@ import { Link, useNavigate } from "react-router";
 import { api, ask, refusalOf } from "../../api/client";
 import type { Job } from "../../api/jobs";
 import { useSession } from "../../app/session";
-import { translateWord, useTexts } from "../../texts/language";
-import { isHarsh, useCommands } from "./commands";
+import { useTexts } from "../../texts/language";
+import { isHarsh, useCommands, wordOf } from "./commands";
 
 export function RowCommands({ job }: { job: Job }) {
   const texts = useTexts();
-  const { mayWrite } = useSession();
   return (
     <Space size={4}>
       <Link to={`/jobs/${job.id}`}>
         <Button size="small">{texts("jobs.details")}</Button>
       </Link>
       {job.status === "succeeded" && <ViewModel job={job} />}
-      {mayWrite && <MoreCommands job={job} />}
+      <MoreCommands job={job} />
     </Space>
   );
 }
@@ -43,15 +42,18 @@ function ViewModel({ job }: { job: Job }) {
   );
 }
 
-function MoreCommands({ job }: { job: Job }) {
+/** What a job can be made to do, in a menu; someone who may only look gets none. */
+export function MoreCommands({ job }: { job: Job }) {
   const texts = useTexts();
   const navigate = useNavigate();
+  const { mayWrite } = useSession();
   const { possible, begin, pending } = useCommands([job]);
+  if (!mayWrite) return null;
   const items = [
     { key: "clone", label: texts("action.clone"), onClick: () => void navigate(`/train?like=${job.id}`) },
     ...possible.map((action) => ({
       key: action,
-      label: action === "delete" ? texts("jobs.delete") : translateWord("action", action),
+      label: wordOf(action),
       danger: isHarsh(action),
       onClick: () => begin(action),
     })),

@@ -22,7 +22,7 @@ export default function Playground() {
   const first = asked.length ? asked : firstModels(kept().models, deployments.data ?? []);
   return (
     <>
-      <ErrorBox error={deployments.error} again={() => void deployments.refetch()} />
+      {!deployments.data && <ErrorBox error={deployments.error} again={() => void deployments.refetch()} />}
       <Talk key={projectId} first={first} deployments={deployments.data ?? []} />
     </>
   );
