@@ -436,6 +436,7 @@ export const en = {
   "model.size": "Size",
   "model.source": "Source",
   "model.task": "Task type",
+  "model.parameter": "Parameter",
   "model.parameters": "Parameters",
   "model.context": "Context",
   "model.contextOf": "{size} context",

@@ -27,14 +27,22 @@ from tunesmith.engine.methods.vocabulary import (
 )
 from tunesmith.engine.model_sources import resolve_adapter
 from tunesmith.errors import ModelError, RecipeError
-from tunesmith.recipe.adapters import Adapter, Expand, Freeze, Full, Lora, Oft, names_in, patterns
+from tunesmith.recipe.adapters import (
+    ALL_LINEAR,
+    Adapter,
+    Expand,
+    Freeze,
+    Full,
+    Lora,
+    Oft,
+    names_in,
+    patterns,
+)
 from tunesmith.recipe.prompts import Prefix, Prompt, PTuning
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
-
-ALL_LINEAR = "all-linear"
 
 
 def apply_adapter(

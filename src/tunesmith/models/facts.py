@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -77,6 +78,21 @@ def read_facts(files: ModelFiles) -> Facts:
         quantised=_quantised(config),
         **common,
     )
+
+
+@lru_cache(64)
+def layer_names(directory: Path) -> frozenset[str]:
+    """Last names of all layers with a matrix, such as q_proj; empty where there are no weights.
+
+    The files of a model do not change once they are here, so each folder is read once.
+    """
+    found: set[str] = set()
+    for path in sorted(directory.glob("model*.safetensors")):
+        for name, entry in read_header(path).items():
+            module, _, kind = name.rpartition(".")
+            if kind in ("weight", "qweight") and len(entry["shape"]) == 2:
+                found.add(module.rsplit(".", 1)[-1])
+    return frozenset(found)
 
 
 def _tensors(weights: tuple[Path, ...]) -> tuple[int, str]:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from tunesmith.errors import TunesmithError
 from tunesmith.models.files import read_json
 from tunesmith.recipe import Recipe
+from tunesmith.recipe.adapters import ALL_LINEAR
 from tunesmith.recipe.prompts import InFront, Prefix
 
 CPU_MICRO_BATCH: Final = 2048  # tokens: larger ones fall out of the processor's cache
@@ -27,7 +28,6 @@ LOGITS_CHUNK_BYTES: Final = 16 << 20
 LEAST_CHUNK_ROWS: Final = 256
 # Families whose decoder the engine computes itself on a CPU, as engine/fused.py says.
 FUSED_FAMILIES: Final = frozenset({"llama", "qwen2", "qwen3", "mistral"})
-ALL_LINEAR: Final = "all-linear"
 # Bytes of one packed weight. NF4: 4 bits, a byte for the scale of 64 of them, and 4 bytes for those
 # of 256 such blocks. Int8: a byte; the 4 of a whole row are added by its width.
 PACKED_BYTES: Final = {"nf4": 0.5 + 1 / 64 + 4 / (64 * 256), "int8": 1.0}

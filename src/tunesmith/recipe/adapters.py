@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator
 
 from tunesmith.recipe.fields import Section, field
 from tunesmith.recipe.prompts import InFront, Prefix, Prompt, PTuning
+
+ALL_LINEAR: Final = "all-linear"  # every linear layer but the head
 
 
 def as_list(value: Any) -> Any:
@@ -130,7 +132,7 @@ class Lora(Section):
         lt=1,
     )
     targets: str | list[str] = field(
-        "all-linear",
+        ALL_LINEAR,
         "Which layers get adapters: `all-linear`, or a list of module names such as [q_proj, "
         "v_proj]. More layers learn more and take more memory.",
         "为哪些层添加适配器：`all-linear`（全部线性层）或模块名列表，如 [q_proj, v_proj]。层数越多"
@@ -254,7 +256,7 @@ class Oft(Section):
         le=1024,
     )
     targets: str | list[str] = field(
-        "all-linear",
+        ALL_LINEAR,
         "Which layers are turned: `all-linear`, or a list of module names such as [q_proj, "
         "v_proj]. More layers learn more and take more memory.",
         "旋转哪些层：`all-linear`（全部线性层）或模块名列表，如 [q_proj, v_proj]。层数越多学得"

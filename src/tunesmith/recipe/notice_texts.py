@@ -20,6 +20,14 @@ TEXTS: Final[Mapping[str, Text]] = {
         "training.learning_rate 为 {rate}，而数据只有{rows}：模型可能会死记硬背。",
         "建议 training.learning_rate: {safer}。",
     ),
+    "context_shorter": Text(
+        "data.max_length is {length}, but the model reads {context} tokens at once: longer rows "
+        "count as too long.",
+        "Write data.max_length: {context} or less, or model.rope_scaling.",
+        "data.max_length 为 {length}，而模型一次最多读取 {context} 个 token：更长的数据按超长"
+        "处理。",
+        "请将 data.max_length 设为不超过 {context}，或设置 model.rope_scaling。",
+    ),
     "length_below_every_row": Text(
         "data.max_length is {length}, and the shortest row has {shortest} tokens: every row is "
         "cut.",

@@ -412,6 +412,18 @@ TEXTS: Final[Mapping[str, Text]] = {
         "训练所在的机器上没有安装 {package}。",
         "请在该机器上安装（pip install {package}），或关闭该字段。",
     ),
+    "not_on_this_base": Text(
+        "the base cannot be trained so. {reason}",
+        "Choose another method, or another base.",
+        "该基座模型不支持此方式。{reason}",
+        "请选择其他训练方式或其他基座模型。",
+    ),
+    "no_such_layer": Text(
+        "the base has no layer named {unknown}.",
+        "It has {existing}. `all-linear` takes all but the head.",
+        "基座模型没有名为 {unknown} 的层。",
+        "现有 {existing}。all-linear 表示除输出层外的全部线性层。",
+    ),
     "not_a_model_name": Text(
         "{name} is no name or id of a model.",
         "Write the name or id of a model, or an id of a hub; folders are imported as models first.",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 from tests.unit.api.conftest import Server
+from tests.unit.api.training import add_model
 
 from tunesmith.models.presets import capabilities, presets
 from tunesmith.recipe.adapters import ADAPTERS
@@ -64,19 +65,6 @@ def add_job(server: Server, **columns: Any) -> str:
         job = Job(**fields | columns)
         session.add(job)
         return job.id
-
-
-def add_result(server: Server, name: str, **columns: Any) -> str:
-    with server.platform.database.write() as session:
-        moment = clock.read(session)
-        fields: dict[str, Any] = {
-            "id": ids.new(ids.MODEL, moment.wall), "name": name, "project_id": server.project,
-            "user_id": server.users["member"], "kind": "adapter", "source": "job",
-            "base": "starter", "created_at": moment.wall,
-        }  # fmt: skip
-        row = Model(**fields | columns)
-        session.add(row)
-        return row.id
 
 
 def test_packed_bases_take_adapters_and_nothing_that_would_train_them() -> None:
@@ -282,14 +270,14 @@ def test_members_change_models_and_viewers_do_not(server: Server, model: dict[st
 
 def test_a_name_with_slashes_and_colons_finds_its_model(server: Server) -> None:
     name = "ft:Qwen/Qwen3-0.6B:default:help desk:01234567"
-    made = add_result(server, name)
+    made = add_model(server, name)
     assert server.viewer.get(f"{MODELS}/{name}").json()["id"] == made
     assert server.viewer.get(f"{MODELS}/{name}/lineage").json()["model_id"] == made
 
 
 def test_lineage_shows_base_data_job_and_children(server: Server, model: dict[str, Any]) -> None:
     job = add_job(server, status="succeeded", base_model_id=model["id"])
-    tuned = add_result(server, "ft:tuned", job_id=job, parent_id=model["id"], kind="full")
+    tuned = add_model(server, "ft:tuned", job_id=job, parent_id=model["id"], kind="full")
     with server.platform.database.write() as session:
         moment = clock.read(session)
         who = {"user_id": server.users["member"], "created_at": moment.wall}
@@ -304,7 +292,7 @@ def test_lineage_shows_base_data_job_and_children(server: Server, model: dict[st
         )
         session.flush()
         session.add(ModelDataset(model_id=tuned, dataset_version_id="dsv-1", role="train"))
-    grandchild = add_result(server, "ft:again", parent_id=tuned)
+    grandchild = add_model(server, "ft:again", parent_id=tuned)
     graph = server.viewer.get(f"{MODELS}/{tuned}/lineage").json()
     assert {node["id"]: node["name"] for node in graph["nodes"]} == {
         tuned: "ft:tuned", model["id"]: "mine", job: "job", "dsv-1": "rows@3",
@@ -333,7 +321,7 @@ def test_lineage_goes_through_recipes_jobs_and_data_to_every_descendant(server: 
     for name in names:
         jobs.append(add_job(server, status="succeeded", recipe=recipe, base="starter"))
         job = {"job_id": jobs[-1], "recipe": recipe, "base": "starter"}
-        parent = add_result(server, name, parent_id=parent, kind="full", **job)
+        parent = add_model(server, name, parent_id=parent, kind="full", **job)
     graph = server.viewer.get(f"{MODELS}/ft:1/lineage").json()
     ids = {node["name"]: node["id"] for node in graph["nodes"] if node["kind"] == "model"}
     edges = {(edge["source"], edge["target"], edge["relation"]) for edge in graph["edges"]}
@@ -352,7 +340,7 @@ def test_lineage_goes_through_recipes_jobs_and_data_to_every_descendant(server: 
 
 
 def test_lineage_names_nothing_of_other_projects(server: Server, model: dict[str, Any]) -> None:
-    secret = add_result(server, "ft:secret", project_id=server.their_project, parent_id=model["id"])
+    secret = add_model(server, "ft:secret", project_id=server.their_project, parent_id=model["id"])
     nodes = server.member.get(f"{MODELS}/{model['id']}/lineage").json()["nodes"]
     hidden = next(node for node in nodes if node["id"] == secret)
     assert (hidden["name"], hidden["details"]) == ("", {})
@@ -366,7 +354,7 @@ def test_a_model_in_use_is_not_deleted(server: Server, model: dict[str, Any]) ->
     assert job in answer.json()["error"]["message"]
     with server.platform.database.write() as session:
         session.get_one(Job, job).status = "succeeded"
-    child = add_result(server, "ft:child", parent_id=model["id"])
+    child = add_model(server, "ft:child", parent_id=model["id"])
     assert "ft:child" in server.member.delete(path).json()["error"]["message"]
     assert server.member.delete(f"{MODELS}/{child}").status_code == 204
     assert server.member.delete(path).status_code == 204
@@ -375,13 +363,13 @@ def test_a_model_in_use_is_not_deleted(server: Server, model: dict[str, Any]) ->
 
 
 def test_an_adapter_that_a_waiting_job_goes_on_from_is_not_deleted(server: Server) -> None:
-    adapter = add_result(server, "ft:before")
+    adapter = add_model(server, "ft:before")
     add_job(server, recipe={"adapter": {"kind": "lora", "continue_from": adapter}})
     assert server.member.delete(f"{MODELS}/{adapter}").status_code == 409
 
 
 def test_lineage_outlives_a_deleted_model(server: Server, model: dict[str, Any]) -> None:
-    tuned = add_result(server, "ft:full", parent_id=model["id"], kind="full")
+    tuned = add_model(server, "ft:full", parent_id=model["id"], kind="full")
     assert server.member.delete(f"{MODELS}/{model['id']}").status_code == 204
     nodes = server.member.get(f"{MODELS}/{tuned}/lineage").json()["nodes"]
     gone = next(node for node in nodes if node["id"] == model["id"])
@@ -418,7 +406,7 @@ def test_an_adapter_rests_on_the_model_that_was_checked_here(
 
 def test_results_of_jobs_have_their_files(server: Server, data_dir: Path) -> None:
     job = add_job(server, status="succeeded")
-    made = add_result(server, "ft:result", job_id=job)
+    made = add_model(server, "ft:result", job_id=job)
     gone = server.member.get(f"{MODELS}/{made}/files")
     assert (gone.status_code, gone.json()["error"]["code"]) == (404, "model_files_gone")
     artifacts = data_dir / "runs" / job / "artifacts"
@@ -460,14 +448,14 @@ def test_a_result_shows_the_size_and_the_context_of_what_it_rests_on(
     server: Server, model: dict[str, Any]
 ) -> None:
     """A3, A7."""
-    of_starter = server.viewer.get(f"{MODELS}/{add_result(server, 'ft:a')}").json()
+    of_starter = server.viewer.get(f"{MODELS}/{add_model(server, 'ft:a')}").json()
     assert (of_starter["size"], of_starter["context_label"]) == ("1.9M", "1k")
-    first = add_result(server, "ft:b", base="mine", parent_id=model["id"])
-    second = server.viewer.get(f"{MODELS}/{add_result(server, 'ft:c', parent_id=first)}").json()
+    first = add_model(server, "ft:b", base="mine", parent_id=model["id"])
+    second = server.viewer.get(f"{MODELS}/{add_model(server, 'ft:c', parent_id=first)}").json()
     assert second["context"] == model["context"]
     assert second["size"] == model["size"]
     assert second["memory_bytes"]["full"] > second["memory_bytes"]["lora"] > 0
-    with_code = add_result(server, "ft:d", base="zai-org/chatglm3-6b")
+    with_code = add_model(server, "ft:d", base="zai-org/chatglm3-6b")
     refused = server.viewer.get(f"{MODELS}/{with_code}").json()["capabilities"]
     assert {each["available"] for each in refused} == {False}
 
@@ -481,7 +469,7 @@ def test_values_that_a_model_recommends_are_kept_with_it(
     assert server.viewer.patch(path, json={"defaults": own}).status_code == 403
     assert server.member.patch(path, json={"defaults": own}).status_code == 200
     assert server.viewer.get(path).json()["defaults"] == own
-    child = add_result(server, "ft:child", parent_id=model["id"], base="mine")
+    child = add_model(server, "ft:child", parent_id=model["id"], base="mine")
     for base in (model["id"], child):
         found = server.viewer.get("/api/v1/recipes/defaults", params={"base": base}).json()
         assert found["values"]["training.learning_rate"] == 3e-6

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.unit.api.conftest import Server
-from tests.unit.api.training import add_dataset
+from tests.unit.api.training import add_dataset, add_model
 
 from tunesmith.recipe import PRESETS, catalog
 
@@ -129,6 +129,32 @@ def test_what_stands_for_a_wrong_value_is_not_looked_up(server: Server) -> None:
     found = server.viewer.post(f"{RECIPES}/validate", json={"recipe": {"epochs": -1}}).json()
     fields = sorted(each["field"] for each in found["problems"])
     assert fields == ["data.train", "model.base", "training.epochs"]
+
+
+def test_layers_that_the_base_does_not_have_are_named_before_anything_loads(server: Server) -> None:
+    wrong = SMALL | {"adapter": {"kind": "lora", "targets": ["q_proj", "query_key_value"]}}
+    (only,) = validate(server, wrong)["problems"]
+    assert (only["field"], only["code"]) == ("adapter.targets", "no_such_layer")
+    assert "query_key_value" in only["message"]
+    assert "q_proj" in only["hint"]
+    right = SMALL | {"adapter": {"kind": "lora", "targets": ["self_attn.q_proj", "down_proj"]}}
+    assert validate(server, right)["valid"]
+
+
+def test_a_packed_base_takes_adapters_and_refuses_the_rest_with_the_reason(
+    server: Server,
+) -> None:
+    details = {"family": "qwen3", "quantised": "gptq", "context": 512}
+    base = add_model(server, "packed", kind="base", source="import", details=details)
+    draft: dict[str, Any] = {"model": base, "data": ["builtin:shop"], "max_length": 512}
+    (only,) = validate(server, draft | {"adapter": {"kind": "full"}})["problems"]
+    assert (only["field"], only["code"]) == ("adapter.kind", "not_on_this_base")
+    assert "LoRA" in only["message"]
+    assert validate(server, draft | {"adapter": {"kind": "lora"}})["valid"]
+    refused = server.member.post("/api/v1/jobs", json={"recipe": draft | {"adapter": "full"}})
+    assert refused.status_code == 400
+    longer = validate(server, draft | {"adapter": {"kind": "lora"}, "max_length": 1024})
+    assert "context_shorter" in {each["code"] for each in longer["notices"]}
 
 
 def test_names_that_are_not_there_are_problems_too(server: Server, data_dir: Path) -> None:

@@ -14,7 +14,7 @@ from tunesmith.data.store.rows import StoredRow, table_of
 from tunesmith.data.store.version import digest_of
 from tunesmith.server import claims, clock, ids, workers
 from tunesmith.server.claims import Claim, Result
-from tunesmith.server.tables import Dataset, DatasetVersion
+from tunesmith.server.tables import Dataset, DatasetVersion, Model
 from tunesmith.server.workers import DeviceInfo
 
 JOB = {"name": "bot", "base": "starter", "datasets": ["builtin:shop"]}
@@ -106,3 +106,17 @@ def _publish(catalog: Catalog, folder: str, rows: int) -> None:
     with catalog.draft(folder) as draft:
         draft.append(table_of(stored))
         catalog.publish(draft, folder)
+
+
+def add_model(server: Server, name: str, **columns: Any) -> str:
+    """A model of the registry without files; a result of a job where nothing else is said."""
+    with server.platform.database.write() as session:
+        moment = clock.read(session)
+        fields: dict[str, Any] = {
+            "id": ids.new(ids.MODEL, moment.wall), "name": name, "project_id": server.project,
+            "user_id": server.users["member"], "kind": "adapter", "source": "job",
+            "base": "starter", "created_at": moment.wall,
+        }  # fmt: skip
+        row = Model(**fields | columns)
+        session.add(row)
+        return row.id

@@ -188,7 +188,7 @@ function Differences({ jobs }: { jobs: Loaded[] }) {
         dataSource={found}
         locale={{ emptyText: <Nothing text={texts("compare.same")} /> }}
         columns={[
-          { title: texts("yaml.to"), dataIndex: "path", width: 240, className: "mono any", fixed: "start" },
+          { title: texts("model.parameter"), dataIndex: "path", width: 240, className: "mono any", fixed: "start" },
           ...jobs.map((each, at) => ({
             title: (
               <span className="row" style={{ flexWrap: "nowrap" }}>

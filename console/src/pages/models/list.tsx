@@ -132,7 +132,7 @@ function Presets() {
           <Methods capabilities={each.capabilities} />
           <div className="row" style={{ marginTop: 12 }}>
             <span className="quiet grow">{each.licence}</span>
-            {mayWrite && (
+            {mayWrite && each.capabilities.some((can) => can.available) && (
               <Link to={`/train?base=${encodeURIComponent(each.name)}`}>
                 <Button size="small">{texts("model.train")}</Button>
               </Link>

@@ -15,6 +15,7 @@ import { EvaluationTable } from "../evaluations/list";
 import { Card as ModelCard } from "./card";
 import { Files } from "./files";
 import { Lineage } from "./lineage";
+import { Parameters } from "./parameters";
 import { Uses } from "./uses";
 
 const TABS = ["information", "card", "files", "parameters", "lineage", "evaluations"] as const;
@@ -47,7 +48,7 @@ function Shown({ model, tab }: { model: ModelDetails; tab: Tab }) {
             <Link to={`/playground?model=${encodeURIComponent(model.name)}`}>
               <Button>{texts("deploy.chat")}</Button>
             </Link>
-            {mayWrite && (
+            {mayWrite && model.capabilities.some((can) => can.available) && (
               <Link to={`/train?base=${encodeURIComponent(model.name)}`}>
                 <Button type="primary" icon={<RocketOutlined />}>
                   {texts("model.train")}
@@ -82,11 +83,7 @@ function Part({ model, tab }: { model: ModelDetails; tab: Tab }) {
     case "files":
       return <Files model={model} />;
     case "parameters":
-      return (
-        <pre className="yaml mono" tabIndex={0}>
-          {JSON.stringify(model.recipe ?? model.details, null, 2)}
-        </pre>
-      );
+      return <Parameters model={model} />;
     case "lineage":
       return <Lineage model={model} />;
     case "evaluations":

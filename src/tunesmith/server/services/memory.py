@@ -26,18 +26,14 @@ from tunesmith.models.memory import (
     oft_parameters,
     turned_values,
 )
-from tunesmith.models.presets import STARTER
 from tunesmith.recipe import Recipe
 from tunesmith.recipe.adapters import ADAPTERS, IN_FRONT, Adapter, Expand, Freeze, Lora, Oft
 from tunesmith.recipe.prompts import Prefix, Prompt, PTuning
 from tunesmith.server.datadir import DataDir
 from tunesmith.server.flavours import Flavour
-from tunesmith.server.services.models.finding import folder_of
+from tunesmith.server.services.models.grounds import folders
 from tunesmith.server.services.submission import Resolved
-from tunesmith.server.tables import Model
-from tunesmith.starter import starter_directory
 
-_LONGEST_CHAIN: Final = 50
 _UNKNOWN: Final = 1 << 60  # more than any device has
 # Resident bytes of the program itself, which shares the memory with a training on the CPU: measured
 # with torch 2.13 on x86-64, the peak of small trainings less their estimate.
@@ -175,15 +171,5 @@ def _bytes_per_value(dtype: str, *, on_gpu: bool) -> int:
 
 def _shape(session: Session, place: DataDir, resolved: Resolved) -> Shape | None:
     """The sizes of the base, or of what an adapter rests on, where its files are here."""
-    row: Model | None = resolved.base
-    if row is None:
-        return Shape.read(starter_directory()) if resolved.base_reference == STARTER else None
-    for _ in range(_LONGEST_CHAIN):
-        found = Shape.read(folder_of(session, place, row))
-        if found is not None:
-            return found
-        parent = session.get(Model, row.parent_id) if row.parent_id else None
-        if parent is None:
-            return Shape.read(starter_directory()) if row.base == STARTER else None
-        row = parent
-    return None
+    shapes = map(Shape.read, folders(session, place, resolved.base, resolved.base_reference))
+    return next((shape for shape in shapes if shape is not None), None)

@@ -42,6 +42,8 @@ from tunesmith.server.datadir import DataDir
 from tunesmith.server.services import recipes
 from tunesmith.server.services.models import resolve_base
 from tunesmith.server.services.models.finding import find as find_model
+from tunesmith.server.services.models.grounds import folders, ground, ground_of
+from tunesmith.server.services.of_base import notices_of_base, problems_of_base
 from tunesmith.server.services.overruled import as_told_here, overruled
 from tunesmith.server.settings import Settings
 from tunesmith.server.tables import Dataset, DatasetVersion, Job, Model, Worker
@@ -129,8 +131,8 @@ def resolve(
         if path not in refused and not loaded.refused(path):
             _take_dataset(session, project_id, found, path, name, DataDir(settings.data_dir))
     _check_general(session, project_id, found)
-    if "model.base" not in refused:
-        _take_base(session, caller, project_id, found, settings)
+    if "model.base" not in refused and _take_base(session, caller, project_id, found, settings):
+        _check_base(session, found, loaded, settings)
     adapters = {
         **_continued(session, caller, found, refused),
         **_merged_first(session, caller, found, refused),
@@ -269,14 +271,29 @@ def _nowhere() -> Any:
 
 def _take_base(
     session: Session, caller: Caller, project_id: str, found: Resolved, settings: Settings
-) -> None:
+) -> bool:
+    """Whether there is such a base."""
     name = found.recipe.model.base
     try:
         base = resolve_base(session, caller, name, project_id, hub_downloads=settings.hub_downloads)
     except TunesmithError as error:
         found.problems.append(_of_error("model.base", error))
-        return
+        return False
     found.base, found.base_reference = base.model, base.name
+    return True
+
+
+def _check_base(session: Session, found: Resolved, loaded: Loaded, settings: Settings) -> None:
+    """What the weights of the base cannot be asked for, where the recipe is right in itself."""
+    place, name = DataDir(settings.data_dir), found.base_reference
+    rests_on = ground_of(name) if found.base is None else ground(session, found.base)
+    below = folders(session, place, found.base, name)
+    found.problems += [
+        each
+        for each in problems_of_base(found.recipe, rests_on, below)
+        if not loaded.refused(each.path)
+    ]
+    found.notices += notices_of_base(found.recipe, rests_on)
 
 
 def _of_error(path: str, error: TunesmithError) -> Problem:

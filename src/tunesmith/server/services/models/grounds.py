@@ -6,19 +6,22 @@ of, else those that ship with its preset.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
 from tunesmith.errors import InputError
-from tunesmith.models.presets import find_preset
+from tunesmith.models.presets import STARTER, find_preset
 from tunesmith.recipe.load import Advised
 from tunesmith.server.access import Caller
+from tunesmith.server.datadir import DataDir
 from tunesmith.server.services import recipes
-from tunesmith.server.services.models.finding import find
+from tunesmith.server.services.models.finding import find, folder_of
 from tunesmith.server.tables import Model
+from tunesmith.starter import starter_directory
 
 DEFAULTS: Final = "defaults"  # of a model's details: fields of a recipe by path
 _LONGEST_CHAIN: Final = 50
@@ -81,6 +84,21 @@ def advised(session: Session, caller: Caller, project_id: str | None) -> Advised
         return ground_of(name).defaults if model is None else ground(session, model).defaults
 
     return of
+
+
+def folders(session: Session, place: DataDir, model: Model | None, name: str) -> Iterator[Path]:
+    """Folders of a model and of what it rests on, the nearest first; none where it is not here.
+
+    `name` is that of a model without a row of its own: the starter, or an id of a hub.
+    """
+    for _ in range(_LONGEST_CHAIN):
+        if model is None:
+            break
+        yield folder_of(session, place, model)
+        name = model.base
+        model = session.get(Model, model.parent_id) if model.parent_id else None
+    if name == STARTER:
+        yield starter_directory()
 
 
 def ground_of(name: str) -> Ground:
