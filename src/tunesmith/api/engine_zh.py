@@ -117,6 +117,10 @@ ENGINE: Final[dict[str, tuple[str, str]]] = {
         "该模型以 {method} 量化，但其位数或格式不受支持。",
         "请选择未量化的模型，或 GPTQ（2、4、8 位）、AWQ（gemm，4 位）量化的模型。",
     ),
+    "packing_not_read.experts": (
+        "该混合专家模型的专家权重已量化，不受支持。",
+        "请选择未量化的模型。",
+    ),
     "packed_base_needs_adapter": (
         "基座已由 {method} 量化，权重位数太少，不能直接训练（{field}）。",
         "请填写 adapter.kind: lora，或将未量化的模型填入 model.base。",

@@ -13,6 +13,7 @@ from tunesmith.models.files import ModelFiles, read_header, read_json
 from tunesmith.models.vocabulary import table_rows
 
 _CONTEXT = ("max_position_embeddings", "n_positions", "seq_length", "max_seq_len")
+_BESIDE_PACKED = ("qzeros", "scales", "g_idx")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
 
@@ -48,7 +49,7 @@ def read_facts(files: ModelFiles) -> Facts:
     """The facts of a folder that `check_model_files` has passed."""
     name = "config.json" if files.kind == "model" else "adapter_config.json"
     config: dict[str, Any] = read_json(files.directory / name)
-    parameters, dtype = _tensors(files.weights)
+    parameters, dtype = _tensors(files.weights, _packed_bits(config))
     common: dict[str, Any] = {
         "kind": files.kind,
         "parameters": parameters,
@@ -95,12 +96,21 @@ def layer_names(directory: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-def _tensors(weights: tuple[Path, ...]) -> tuple[int, str]:
-    """Number of values, and the type of most of them."""
+def _tensors(weights: tuple[Path, ...], packed_bits: int | None) -> tuple[int, str]:
+    """Number of weights, and the type of most of them.
+
+    GPTQ and AWQ keep several weights of `packed_bits` in each int32 of `qweight`; what stands
+    beside it to unpack them is no weight.
+    """
     types: Counter[str] = Counter()
     for path in weights:
-        for entry in read_header(path).values():
-            types[entry["dtype"]] += math.prod(entry["shape"])
+        for name, entry in read_header(path).items():
+            values, part = math.prod(entry["shape"]), name.rpartition(".")[2]
+            if packed_bits is not None and part in _BESIDE_PACKED:
+                continue
+            if packed_bits is not None and part == "qweight":
+                values = values * 32 // packed_bits
+            types[entry["dtype"]] += values
     most = types.most_common(1)
     return sum(types.values()), most[0][0] if most else ""
 
@@ -117,6 +127,13 @@ def _whole(value: Any) -> int | None:
 def _quantised(config: dict[str, Any]) -> str | None:
     found = _section(config, "quantization_config")
     return str(found.get("quant_method") or "unknown") if found else None
+
+
+def _packed_bits(config: dict[str, Any]) -> int | None:
+    found = _section(config, "quantization_config")
+    if str(found.get("quant_method", "")).lower() not in ("gptq", "awq"):
+        return None
+    return _whole(found.get("bits") or found.get("w_bit")) or 4
 
 
 def _tokenizer(directory: Path) -> str | None:

@@ -21,6 +21,8 @@ from tunesmith.engine.ranks import Ranks
 from tunesmith.engine.reporter import Reporter
 from tunesmith.engine.train import train
 from tunesmith.errors import ModelError, RecipeError
+from tunesmith.models.facts import layer_names, read_facts
+from tunesmith.models.files import check_model_files
 from tunesmith.recipe import load_recipe
 from tunesmith.runs import EventWriter, RunDir
 
@@ -113,7 +115,19 @@ def test_packed_weights_come_back_to_the_bit(
     assert all(torch.equal(found[each], wanted[each]) for each in wanted)
 
 
-def test_biases_of_zeros_mean_nothing_and_others_are_never_dropped(
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_packed_model_has_as_many_weights_as_the_plain_one(
+    tiny_model_dir: TinyModel, tmp_path: Path, name: str
+) -> None:
+    small, plain = checkpoints(tiny_model_dir("llama"), tmp_path, FORMATS[name])
+    found, wanted = (read_facts(check_model_files(place)) for place in (small, plain))
+    assert found.parameters == wanted.parameters
+    assert found.weight_bytes < wanted.weight_bytes
+    assert found.quantised == FORMATS[name]["quant_method"]
+    assert layer_names(small) == layer_names(plain)
+
+
+def test_biases_of_zeros_mean_nothing_and_other_strange_weights_are_never_dropped(
     tiny_model_dir: TinyModel, tmp_path: Path
 ) -> None:
     small, plain = checkpoints(tiny_model_dir("llama"), tmp_path, FORMATS["gptq"])
@@ -128,6 +142,10 @@ def test_biases_of_zeros_mean_nothing_and_others_are_never_dropped(
     with pytest.raises(ModelError, match=r"q_proj\.bias"):
         load_model(small)
     state = load_file(file)
+    experts = {"model.layers.0.mlp.experts.0.up_proj.qweight": torch.ones(1)}
+    save_file({**state, **experts}, file, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="packed experts"):
+        load_model(small)
     del state["model.layers.0.self_attn.q_proj.scales"]
     save_file(state, file, metadata={"format": "pt"})
     with pytest.raises(ModelError, match=r"but scales of it is missing"):

@@ -101,6 +101,13 @@ def plain_state(directory: Path, packing: Packing, dtype: torch.dtype) -> dict[s
     for file in sorted(directory.glob("*.safetensors")):
         for name, tensor in load_file(file).items():
             layer, _, part = name.rpartition(".")
+            if part == "qweight" and ".experts." in layer:
+                raise ModelError(
+                    f"{directory} is a mixture of experts with packed experts, which are not read.",
+                    hint="Choose the unpacked model.",
+                    code="packing_not_read",
+                    form="experts",
+                )
             if part in ("qweight", "qzeros", "scales", "g_idx"):
                 packed.setdefault(layer, {})[part] = tensor
             else:
