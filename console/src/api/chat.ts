@@ -1,7 +1,7 @@
 /** Questions to a model, and its answer as it comes. */
 import { lines, partsOf, type Part } from "../logic/stream";
 import { currentLanguage } from "../texts/language";
-import { ApiError, errorOf, notReachable } from "./client";
+import { ApiError, errorOf, notReachable, tellSignedOut } from "./client";
 
 interface Order {
   question: Record<string, unknown>;
@@ -34,6 +34,7 @@ export async function chat({ question, projectId, signal, onPart }: Order): Prom
 }
 
 async function refusal(answer: Response): Promise<ApiError> {
+  tellSignedOut(answer.status);
   const text = await answer.text();
   try {
     return errorOf(JSON.parse(text), answer);

@@ -78,6 +78,11 @@ export function whenSignedOut(listener: () => void): () => void {
   return () => onSignedOut.delete(listener);
 }
 
+/** For requests that go past `ask`: a stream, an upload. */
+export function tellSignedOut(status: number): void {
+  if (status === 401) for (const tell of onSignedOut) tell();
+}
+
 interface Answer<T> {
   data?: T;
   error?: unknown;
@@ -93,7 +98,7 @@ export async function ask<T>(request: Promise<Answer<T>>): Promise<T> {
     throw error instanceof ApiError ? error : notReachable();
   }
   if (answer.response.ok) return answer.data as T;
-  if (answer.response.status === 401) for (const tell of onSignedOut) tell();
+  tellSignedOut(answer.response.status);
   throw errorOf(answer.error, answer.response);
 }
 

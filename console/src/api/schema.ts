@@ -3180,11 +3180,13 @@ export interface components {
         };
         /**
          * DetectedRow
-         * @description A row as it would be stored, or why it would not be.
+         * @description A row as it would be stored, or why it would not be: the code, and the same in words.
          */
         DetectedRow: {
             /** Line */
             line: number;
+            /** Reason */
+            reason?: string | null;
             /** Record */
             record: {
                 [key: string]: unknown;

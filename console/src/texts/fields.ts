@@ -150,7 +150,7 @@ const EN: Record<string, string> = {
   "report.swanlab": "SwanLab",
   "report.tensorboard": "TensorBoard",
 };
-const CHINESE = /[\u4e00-\u9fff]/;
+export const CHINESE = /[\u4e00-\u9fff]/;
 const TOO_SHORT = new Set(["kind", "every_steps", "keep", "fraction", "max_rows", "dataset", "format"]);
 
 /** training.learning_rate -> Learning rate; schedule.kind -> Schedule */

@@ -31,10 +31,6 @@ NOTICES: Final[dict[str, tuple[str, str]]] = {
         "{field}：曲线会发送到工作节点上配置的账号；没有配置时，任务照常进行。",
         "任务的曲线在本平台上始终可见。",
     ),
-    "tensorboard_on_worker": (
-        "report.tensorboard：文件保存在服务器磁盘上的训练目录中。",
-        "任务的曲线在本平台上始终可见。",
-    ),
     "no_worker_running": (
         "没有正在运行的工作节点拥有所需的设备；任务会排队等待。",
         "请启动工作节点，或联系管理员。",

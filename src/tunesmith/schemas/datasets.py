@@ -154,11 +154,12 @@ class DetectedProblem(Answer):
 
 
 class DetectedRow(Answer):
-    """A row as it would be stored, or why it would not be."""
+    """A row as it would be stored, or why it would not be: the code, and the same in words."""
 
     line: int
     record: dict[str, Any] | None
     refused: str | None
+    reason: str | None = None
 
 
 class Detected(Answer):

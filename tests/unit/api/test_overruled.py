@@ -25,13 +25,12 @@ IGNORED: dict[str, Any] = {
     "output_dir": "/srv/runs/mine",
     "train_url": "/srv/results",
     "device": "cuda",
-    "report": {"tensorboard": True, "wandb": True, "swanlab": True},
+    "report": {"wandb": True, "swanlab": True},
 }
 TOLD = {
     ("output_place", "output_dir"),
     ("output_place", "train_url"),
     ("device_not_used", "training.device"),
-    ("tensorboard_on_worker", "report.tensorboard"),
     ("tracker_of_worker", "report.wandb"),
     ("tracker_of_worker", "report.swanlab"),
 }

@@ -102,7 +102,7 @@ function Findings({ found, dataset, version, mend }: FindingsProps) {
             key: each.code,
             label: (
               <span className="row" style={{ display: "inline-flex" }}>
-                <Tag color={COLOURS[each.severity]}>{translateWord("severity", each.severity)}</Tag>
+                <Tag color={COLOURS[each.severity]}>{translateWord("finding", each.severity)}</Tag>
                 <span className="any">{each.title}</span>
                 <span className="quiet numbers">{texts("dataset.rowsOf", { count: count(each.count) })}</span>
               </span>

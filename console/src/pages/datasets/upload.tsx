@@ -7,6 +7,7 @@ import { useNavigate } from "react-router";
 import { api, ask, type ApiError, type Schemas } from "../../api/client";
 import { keys } from "../../api/keys";
 import { useSession } from "../../app/session";
+import { TAKEN, whyNot } from "../../logic/files";
 import { bytes, percent } from "../../logic/format";
 import { ErrorBox } from "../../parts/error";
 import { TaskProgress } from "../../parts/task";
@@ -14,7 +15,6 @@ import { translateWord, useTexts } from "../../texts/language";
 import { useUploads, type Sending } from "./uploads";
 
 type Mapping = Schemas["Mapping"];
-const TAKEN = ".jsonl,.json,.csv,.tsv,.xlsx,.xls,.parquet,.txt,.md,.gz,.zip";
 const NO_MAPPING: Mapping = {};
 
 interface Props {
@@ -39,6 +39,10 @@ export function UploadDialog({ onClose, dataset }: Props) {
   const isSent = uploads.files.length > 0 && uploads.files.every((each) => each.state === "sent");
   const suggested = nameOf(uploads.files[0]?.name ?? "");
 
+  const refuse = (files: readonly File[]) => {
+    for (const file of files)
+      void message.warning({ key: file.name, duration: 8, content: texts(`upload.${whyNot(file) ?? "strange"}`, { name: file.name }) });
+  };
   const make = async () => {
     setError(null);
     setTask(null);
@@ -87,14 +91,12 @@ export function UploadDialog({ onClose, dataset }: Props) {
       <div className="stack">
         <Upload.Dragger
           multiple
-          accept={TAKEN}
-          onDrop={({ dataTransfer }) => {
-            const strange = [...dataTransfer.files].filter((each) => !TAKEN.split(",").some((end) => each.name.toLowerCase().endsWith(end)));
-            if (strange.length > 0) void message.warning(texts("upload.strange", { names: strange.map((each) => each.name).join(", ") }));
-          }}
+          accept={TAKEN.join(",")}
+          onDrop={({ dataTransfer }) => refuse([...dataTransfer.files].filter((each) => whyNot(each) === "strange"))}
           showUploadList={false}
           beforeUpload={(file) => {
-            uploads.add(file);
+            if (whyNot(file)) refuse([file]);
+            else uploads.add(file);
             return false;
           }}
         >
@@ -248,7 +250,7 @@ function Detected({ fileId, mapping, onChange }: { fileId: string; mapping: Mapp
               title: texts("dataset.row"),
               key: "row",
               className: "any",
-              render: (_, row) => row.refused ?? JSON.stringify(row.record).slice(0, 240),
+              render: (_, row) => row.reason ?? JSON.stringify(row.record).slice(0, 240),
             },
           ]}
         />

@@ -3,7 +3,7 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Alert, Button, Card, Form, Input, Segmented, Typography } from "antd";
 import { useEffect, useState } from "react";
 import { useLocation, useNavigate } from "react-router";
-import { api, ask, type ApiError, type Schemas } from "../../api/client";
+import { api, ApiError, ask, type Schemas } from "../../api/client";
 import { keys } from "../../api/keys";
 import { Switches } from "../../app/frame";
 import { ErrorBox } from "../../parts/error";
@@ -102,7 +102,9 @@ function Entry({ way, isFirst }: { way: Way; isFirst: boolean }) {
       if (before && before.user.id !== now?.user.id) window.location.reload(); // nothing of somebody else's stays
       else if (before) void client.invalidateQueries();
     } catch (failed) {
-      setError(failed as ApiError);
+      const error = failed as ApiError;
+      const isWrong = isFirst && error.status === 401; // there is nobody yet who could make another one
+      setError(isWrong ? new ApiError({ ...error, message: error.message, hint: texts("signIn.first.wrong") }, 401) : error);
       setBusy(false);
     }
   };

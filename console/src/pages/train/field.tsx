@@ -1,12 +1,12 @@
 /** One parameter: its name, its help, an input that fits it, and what is wrong with it. */
 import { QuestionCircleOutlined, UndoOutlined } from "@ant-design/icons";
 import { Button, Form, Input, Popover, Select, Switch } from "antd";
-import { useEffect, useState } from "react";
+import { useEffect, useState, type ReactNode } from "react";
 import { flushSync } from "react-dom";
 import { parsed, type Field } from "../../logic/draft";
 import { exponent } from "../../logic/format";
 import { HelpLink } from "../../parts/help-link";
-import { nameOf } from "../../texts/fields";
+import { CHINESE, nameOf } from "../../texts/fields";
 import { placeOf } from "../help/sections";
 import { translateWord, useLanguage, useTexts } from "../../texts/language";
 
@@ -111,14 +111,19 @@ function shown(value: unknown, field: Field): string {
   return typeof value === "object" ? JSON.stringify(value, null, 2) : String(value);
 }
 
+/** "Keep `cosine`" with what stands between backticks as code. */
+function withCode(text: string): ReactNode[] {
+  return text.split("`").map((part, at) => (at % 2 ? <code key={at}>{part}</code> : part));
+}
+
 function Help({ field, name }: { field: Field; name: string }) {
   const texts = useTexts();
   const { language } = useLanguage();
   const place = placeOf(field.path);
-  const others = field.aliases.filter((each) => each !== name);
+  const others = field.aliases.filter((each) => each !== name && (language === "zh" || !CHINESE.test(each)));
   const content = (
     <div className="help">
-      <p style={{ marginTop: 0 }}>{field.help[language]}</p>
+      <p style={{ marginTop: 0 }}>{withCode(field.help[language] ?? "")}</p>
       <div className="quiet">{texts("field.takes", { takes: field.takes[language] })}</div>
       <div className="quiet">{texts("field.default", { value: shown(field.default, field) || "–" })}</div>
       {others.length > 0 && <div className="quiet any">{texts("field.aliases", { names: others.join(", ") })}</div>}

@@ -2,16 +2,19 @@
 import { useQuery } from "@tanstack/react-query";
 import { Alert, Button, Card, Descriptions, Skeleton, Statistic } from "antd";
 import { useMemo, useState } from "react";
-import { useNavigate } from "react-router";
+import { Link, useNavigate } from "react-router";
 import { api, ask, type ApiError, type Schemas } from "../../api/client";
 import { useSession } from "../../app/session";
 import { bytes, count, duration, price } from "../../logic/format";
 import { uniqueKey } from "../../logic/key";
 import { ErrorBox } from "../../parts/error";
+import { nameOf } from "../../texts/fields";
 import { translateWord, useLanguage, useTexts } from "../../texts/language";
 import { Counts } from "./counts";
 import { methodOf, stageOf } from "./stage";
 import { Notices } from "./summary";
+import type { Advice } from "./advice";
+import { pageOf } from "./pages";
 import type { PageProps } from "./train";
 
 type JobCreate = Schemas["JobCreate"];
@@ -41,7 +44,7 @@ export function OrderPage({ draft, change, advice, onSent }: PageProps & { onSen
   const estimate = useQuery({
     queryKey: ["estimate", body, language],
     queryFn: () => ask(api.POST("/api/v1/jobs/estimate", { body })),
-    enabled: advice.fields.length > 0 && !busy,
+    enabled: advice.fields.length > 0 && advice.problems.size === 0 && !busy,
   });
   const create = async () => {
     setBusy(true);
@@ -58,8 +61,9 @@ export function OrderPage({ draft, change, advice, onSent }: PageProps & { onSen
   };
   return (
     <div className="stack">
-      <ErrorBox error={estimate.error} again={() => void estimate.refetch()} />
-      {!estimate.data && !estimate.error && <Skeleton active />}
+      <Wrong advice={advice} />
+      {advice.problems.size === 0 && <ErrorBox error={estimate.error} again={() => void estimate.refetch()} />}
+      {!estimate.data && !estimate.error && advice.problems.size === 0 && <Skeleton active />}
       {estimate.data && <Estimate found={estimate.data} />}
       {estimate.data && <Counts body={body} found={estimate.data} change={change} />}
       <Descriptions
@@ -93,6 +97,33 @@ export function OrderPage({ draft, change, advice, onSent }: PageProps & { onSen
         </Button>
       </div>
     </div>
+  );
+}
+
+/** What is still wrong in the form, each with the page where it is mended. */
+function Wrong({ advice }: { advice: Advice }) {
+  const texts = useTexts();
+  if (advice.problems.size === 0) return null;
+  const named = new Map(advice.fields.map((field) => [field.path, field]));
+  return (
+    <Alert
+      type="error"
+      showIcon
+      title={texts("order.wrong")}
+      description={
+        <ul className="plain">
+          {[...advice.problems].map(([path, message]) => {
+            const field = named.get(path);
+            const page = pageOf(path);
+            return (
+              <li key={path} className="any">
+                <Link to={`/train?page=${page}`}>{field ? nameOf(field) : texts(`train.${page}`)}</Link>: {message}
+              </li>
+            );
+          })}
+        </ul>
+      }
+    />
   );
 }
 

@@ -14,10 +14,11 @@ import { DataPage } from "./data";
 import { useDraft, type Change } from "./draft";
 import { ModelPage } from "./model";
 import { OrderPage } from "./order";
+import { PAGES, pageOf, type PageName } from "./pages";
 import { ParametersPage } from "./parameters";
 import { Summary } from "./summary";
 
-const PAGES = ["model", "data", "parameters", "basics", "order"] as const;
+const FORMER = "former-draft"; // the offer to take back what was replaced
 
 export interface PageProps {
   draft: Draft;
@@ -73,6 +74,7 @@ export default function Train() {
           title: texts(`train.${each}`),
           disabled: index > furthest,
           ...(wrong.has(each) ? { status: "error" as const } : {}),
+          ...(index < page && !isComplete[index] ? { status: "wait" as const } : {}),
         }))}
       />
       <div className={page === PAGES.length - 1 ? "" : "two"}>
@@ -96,14 +98,7 @@ export default function Train() {
   );
 }
 
-/** Where a field is asked for. */
-function pageOf(path: string): (typeof PAGES)[number] {
-  if (path === "name") return "basics";
-  if (path === "model.base" || path === "stage.kind") return "model";
-  return /^data\.(train|general|validation)/.test(path) ? "data" : "parameters";
-}
-
-function Page({ page, onSent, ...props }: PageProps & { page: (typeof PAGES)[number]; onSent: () => void }) {
+function Page({ page, onSent, ...props }: PageProps & { page: PageName; onSent: () => void }) {
   switch (page) {
     case "model":
       return <ModelPage {...props} />;
@@ -133,16 +128,15 @@ function useStart({ sheet }: Advice, draft: Draft, change: Change): Error | null
     const offerFormer = () => {
       const isWritten = former.name || former.datasets.length > 0 || Object.keys(former.values).length > 0;
       if (!isWritten || dataset) return;
-      const key = "former-draft";
       const back = () => {
         change(former);
-        notification.destroy(key);
+        notification.destroy(FORMER);
       };
       notification.info({
-        key,
+        key: FORMER,
         title: texts("train.replaced", { name: former.name || former.base }),
         actions: <Button onClick={back}>{texts("train.former")}</Button>,
-        duration: 20,
+        duration: 0,
       });
     };
     const begin = async () => {
@@ -154,6 +148,7 @@ function useStart({ sheet }: Advice, draft: Draft, change: Change): Error | null
     };
     begin().catch((failed: Error) => setError(failed));
   }, [search, setSearch, sheet, draft, change, notification, texts]);
+  useEffect(() => () => notification.destroy(FORMER), [notification]);
   return error;
 }
 

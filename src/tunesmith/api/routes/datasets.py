@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Response
 from tunesmith.api.dependencies import SOUGHT, After, CallerDep, CallerFirst, Limit, PlatformDep
 from tunesmith.api.listed import listed
 from tunesmith.api.stats_zh import in_chinese
+from tunesmith.data.check.rules import RULES
 from tunesmith.schemas.common import Listed
 from tunesmith.schemas.datasets import (
     CheckVersion,
@@ -96,6 +97,10 @@ def detect_format(body: Detect, caller: CallerDep, platform: PlatformDep) -> Det
     found = platform.datasets.detect(
         caller, body.file_id, body.mapping.model_dump(), body.encoding, body.rows
     )
+    for row in found["rows"]:
+        rule = RULES.get(row["refused"] or "")
+        if rule is not None:
+            row["reason"] = rule.zh if caller.language == "zh" else rule.en
     return Detected.model_validate(found)
 
 

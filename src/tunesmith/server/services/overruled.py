@@ -8,7 +8,7 @@ trackers            run beside the engine, with the accounts of the worker's mac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -37,19 +37,17 @@ def _place_of_server(notice: Notice) -> Notice:
     )
 
 
-def overruled(
-    recipe: Recipe, given: Mapping[str, str], *, knows_base: bool
-) -> tuple[dict[str, Any], list[Notice]]:
+def overruled(recipe: Recipe, *, knows_base: bool) -> tuple[dict[str, Any], list[Notice]]:
     """Values by path that win over those of the recipe, and what to say of it.
 
-    `given`: where values come from, by path. `knows_base`: the base is a model of the installation.
+    `knows_base`: the base is a model of the installation.
     """
     changes: dict[str, Any] = {}
     if recipe.training.device != "auto":
         changes["training.device"] = "auto"
     if knows_base and recipe.model.source != "auto":
         changes["model.source"] = "auto"
-    notices = [*_device(recipe), *_report(recipe, given)]
+    notices = [*_device(recipe), *_report(recipe)]
     if knows_base:
         notices += _base(recipe)
     return changes, notices
@@ -82,7 +80,7 @@ def _base(recipe: Recipe) -> Iterator[Notice]:
             )
 
 
-def _report(recipe: Recipe, given: Mapping[str, str]) -> Iterator[Notice]:
+def _report(recipe: Recipe) -> Iterator[Notice]:
     report = recipe.report
     for name in _OUTSIDE:
         if getattr(report, name):
@@ -93,10 +91,3 @@ def _report(recipe: Recipe, given: Mapping[str, str]) -> Iterator[Notice]:
                 "The curves of the job are here in any case.",
                 f"report.{name}",
             )
-    if report.tensorboard and given.get("report.tensorboard") == "given":
-        yield Notice(
-            "tensorboard_on_worker",
-            "report.tensorboard: the files stay in the run, on the disk of the server.",
-            "The curves of the job are here in any case.",
-            "report.tensorboard",
-        )

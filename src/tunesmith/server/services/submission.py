@@ -141,11 +141,11 @@ def resolve(
     if loaded.problems:
         return found
     is_here = found.base is not None or found.base_reference == STARTER
-    changes, told = overruled(recipe, loaded.origins, knows_base=is_here)
+    changes, told = overruled(recipe, knows_base=is_here)
     found.notices += told
     found.recipe = _with_names(found, {**changes, **rewards, **adapters})
     _check_rows(found, settings.least_rows)
-    if recipe.training.learning_rate == loaded.suited.get("training.learning_rate"):
+    if recipe.training.learning_rate <= loaded.suited.get("training.learning_rate", 0.0):
         found.notices = [each for each in found.notices if each.code != "high_rate_small_data"]
     return found
 
