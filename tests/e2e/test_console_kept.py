@@ -139,3 +139,63 @@ def test_a_live_chart_stays_while_the_server_is_away(chromium: Browser, tmp_path
         with server.api() as client:
             client.post(f"/jobs/{job}/cancel")
     server.end()
+
+
+def test_a_wrong_value_is_named_where_the_order_is_made(chromium: Browser, server: Server) -> None:
+    with watched(chromium, server) as found:
+        page = found.page
+        found.open("/train?base=starter&dataset=builtin:shop")
+        page.locator(".ant-steps-item-active", has_text="Data").wait_for()
+        found.next("Parameters")
+        rate = page.get_by_role("textbox", name="Learning rate", exact=True)
+        rate.fill("abc")
+        rate.press("Enter")
+        page.get_by_role("alert").filter(has_text="abc").wait_for()
+        found.next("Name and compute")
+        page.locator("#name").fill("wrong-rate")
+        found.next("Order")
+        create = page.locator("#page").get_by_role("button", name="Create training")
+        expect(create).to_be_disabled()
+        page.get_by_role("link", name="Learning rate").click()
+        page.locator(".ant-steps-item-active", has_text="Parameters").wait_for()
+        rate.fill("2e-3")
+        rate.press("Enter")
+        found.next("Name and compute")
+        found.next("Order")
+        expect(create).to_be_enabled()
+        assert found.faults == []
+
+
+def test_files_that_cannot_be_read_are_refused_before_they_are_sent(
+    chromium: Browser, server: Server
+) -> None:
+    row = b'{"question": "q", "answer": "a"}\n{"question": "q", "answer": ""}\n'
+    files = [("坏.exe", b"MZ"), ("空.jsonl", b""), ("好.ndjson", row)]
+    with watched(chromium, server) as found:
+        page = found.page
+        found.open("/datasets")
+        page.get_by_role("button", name="Upload dataset").click()
+        dialog = page.get_by_role("dialog")
+        dialog.locator("input[type=file]").set_input_files(
+            [{"name": name, "mimeType": "text/plain", "buffer": text} for name, text in files]
+        )
+        expect(page.get_by_text("坏.exe: files of this kind are not read")).to_be_visible()
+        expect(page.get_by_text("空.jsonl is empty")).to_be_visible()
+        expect(dialog.get_by_text("好.ndjson")).to_be_visible()
+        expect(dialog.get_by_text("The answer is empty")).to_be_visible()
+        expect(dialog.get_by_role("progressbar")).to_have_count(1)
+        assert found.faults == []
+
+
+def test_the_end_of_the_session_is_noticed_in_the_playground(
+    chromium: Browser, server: Server
+) -> None:
+    with watched(chromium, server) as found:
+        page = found.page
+        found.open("/playground?model=starter")
+        question = page.get_by_role("textbox", name="Question")
+        question.fill("Where is my parcel?")
+        page.context.clear_cookies()
+        question.press("Enter")
+        expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+        expect(page.get_by_text("Where is my parcel?").first).to_be_attached()
