@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { placeOf, reachOf, tendency } from "../src/logic/interval";
 import { checkpointName, parentOf } from "../src/logic/names";
 import { moved, waiting } from "../src/logic/queue";
-import { differences, flat } from "../src/logic/recipes";
+import { differences, flat, written } from "../src/logic/recipes";
 import { growth, intervalText, scoreValue, signed } from "../src/logic/scores";
 
 test("all intervals fit on their line, and zero is in its middle", () => {
@@ -62,4 +62,9 @@ test("what is dragged stands where it was dropped", () => {
   expect(moved(["a", "b", "c"], 0, 2)).toEqual(["b", "c", "a"]);
   expect(moved(["a", "b", "c"], 2, 0)).toEqual(["c", "a", "b"]);
   expect(moved(["a"], 3, 0)).toEqual(["a"]);
+});
+
+test("what nobody wrote is no parameter", () => {
+  const recipe = { data: { train: [{ dataset: "shop", share: null, tags: [] }] }, adapter: { rank: 8, layers: null } };
+  expect(flat(written(recipe))).toEqual({ "data.train": '[{"dataset":"shop"}]', "adapter.rank": "8" });
 });

@@ -14,6 +14,15 @@ export function flat(value: unknown, path = ""): Record<string, string> {
   ) as Record<string, string>;
 }
 
+/** The same without what nobody wrote: null, and empty lists; within lists of sections too. */
+export function written(value: unknown): unknown {
+  if (Array.isArray(value)) return value.length ? value.map(written) : "";
+  if (value === null || value === undefined) return "";
+  if (typeof value !== "object") return value;
+  const kept = Object.entries(value).filter(([, each]) => written(each) !== "");
+  return Object.fromEntries(kept.map(([name, each]) => [name, written(each)]));
+}
+
 function shown(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value ?? null);
 }

@@ -442,6 +442,7 @@ export const en = {
   "model.size": "Size",
   "model.source": "Source",
   "model.task": "Task type",
+  "model.atDefaults": "At their defaults: {count}",
   "model.parameter": "Parameter",
   "model.parameters": "Parameters",
   "model.context": "Context",

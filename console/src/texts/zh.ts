@@ -443,6 +443,7 @@ export const zh: Record<TextKey, string> = {
   "model.size": "大小",
   "model.source": "来源",
   "model.task": "任务类型",
+  "model.atDefaults": "使用默认值：{count} 项",
   "model.parameter": "参数",
   "model.parameters": "参数量",
   "model.context": "上下文长度",

@@ -1,15 +1,20 @@
 /** What a model was trained with, by the names that the form has for it; else what its files say. */
 import { useQuery } from "@tanstack/react-query";
-import { Table } from "antd";
+import { Collapse, Table } from "antd";
 import { useMemo } from "react";
-import { api, ask } from "../../api/client";
+import { api, ask, type Schemas } from "../../api/client";
 import { keys } from "../../api/keys";
 import type { ModelDetails } from "../../api/models";
-import { flat } from "../../logic/recipes";
+import { count } from "../../logic/format";
+import { flat, written } from "../../logic/recipes";
 import { nameOf } from "../../texts/fields";
 import { useTexts } from "../../texts/language";
 
-const EMPTY = new Set(["null", "[]", "{}", ""]);
+interface Row {
+  path: string;
+  value: string;
+  field: Schemas["FieldRead"] | undefined;
+}
 
 export function Parameters({ model }: { model: ModelDetails }) {
   const texts = useTexts();
@@ -19,18 +24,39 @@ export function Parameters({ model }: { model: ModelDetails }) {
     staleTime: Infinity,
     enabled: model.recipe !== null,
   });
-  const named = useMemo(() => new Map(schema.data?.fields.map((field) => [field.path, field])), [schema.data]);
-  const rows = useMemo(
-    () =>
-      Object.entries(flat(model.recipe ?? model.details))
-        .filter(([, value]) => !EMPTY.has(value))
-        .map(([path, value]) => ({ path, value, field: named.get(path) })),
-    [model, named],
-  );
+  const [chosen, usual] = useMemo(() => {
+    const named = new Map(schema.data?.fields.map((field) => [field.path, field]));
+    const rows = Object.entries(flat(written(model.recipe ?? model.details)))
+      .map(([path, value]): Row => ({ path, value, field: named.get(path) }))
+      .filter(({ value }) => value !== "");
+    const isUsual = ({ value, field }: Row) => field !== undefined && flat(written(field.default))[""] === value;
+    return [rows.filter((row) => !isUsual(row)), rows.filter(isUsual)];
+  }, [model, schema.data]);
   return (
-    <Table
+    <div className="stack">
+      <Rows rows={chosen} />
+      {usual.length > 0 && (
+        <Collapse
+          items={[
+            {
+              key: "usual",
+              label: texts("model.atDefaults", { count: count(usual.length) }),
+              children: <Rows rows={usual} />,
+            },
+          ]}
+        />
+      )}
+    </div>
+  );
+}
+
+function Rows({ rows }: { rows: Row[] }) {
+  const texts = useTexts();
+  return (
+    <Table<Row>
       rowKey="path"
       size="small"
+      tableLayout="fixed"
       pagination={false}
       dataSource={rows}
       columns={[
