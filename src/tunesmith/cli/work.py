@@ -154,13 +154,13 @@ def _told(kind: str, done: int, total: int, seconds: float) -> str:
         return " · ".join([*share, *([amount] if done else [])])
     rate = done / seconds
     left = [remains.format(duration((total - done) / rate))] if total else []
-    return " · ".join([*share, amount, f"{_amount(kind, rate)}/s", *left])
+    return " · ".join([*share, amount, f"{_amount(kind, rate, is_rate=True)}/s", *left])
 
 
-def _amount(kind: str, number: float) -> str:
+def _amount(kind: str, number: float, *, is_rate: bool = False) -> str:
     if kind in ("read", "download", "upload", "copy"):
         return size(number)
-    is_slow = isinstance(number, float) and number < 10  # `0 rows/s` would look as if it stood
+    is_slow = is_rate and number < 10  # `0 rows/s` would look as if it stood
     figure = f"{number:.2g}" if is_slow else f"{int(number):,}"
     passes, rows = ("轮", "行") if chinese() else ("passes", "rows")
     return f"{figure} {passes if kind == 'match' else rows}"

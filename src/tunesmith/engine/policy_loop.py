@@ -34,7 +34,7 @@ from tunesmith.engine.rollouts import (
     save_rollouts,
     token_values,
 )
-from tunesmith.engine.sampler import Draw, Sampler
+from tunesmith.engine.sampler import Draw, Sampler, draws_of_step
 from tunesmith.engine.stages.policy import PolicyStage, Rollouts, Values, divergence
 from tunesmith.errors import RunFailed
 from tunesmith.evaluation.rewards import Answered, Judge, Judged
@@ -119,11 +119,7 @@ class RolloutTrainer(Trainer):
     def _write(self, step: Step, first: int) -> None:
         """Answers to the questions of a step, judged, with all that the loss asks of them."""
         settings = self._writing.settings
-        draws = [
-            Draw(place, turn, int(row))
-            for place, row in enumerate(step.rows)
-            for turn in range(settings.group_size)
-        ]
+        draws = draws_of_step(step.rows, settings.group_size)
         pairs = self._judged_answers(self._questions, draws, first, self._writing.sampler)
         none = sum(judged.reward is None for _, judged in pairs)
         self._skipped.add(none, len(pairs))

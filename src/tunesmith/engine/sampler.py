@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tunesmith.data.batches import Rows
 from tunesmith.data.renderer import Renderer
 from tunesmith.data.table import TokenTable
 from tunesmith.engine.backbone import decoder_of
@@ -36,6 +37,13 @@ class Draw:
     place: int  # of the question among those asked
     turn: int  # number of the answer to it
     row: int  # of the question in its table
+
+
+def draws_of_step(rows: Rows, group_size: int) -> list[Draw]:
+    """All answers to the questions of a step: a group to each."""
+    return [
+        Draw(place, turn, int(row)) for place, row in enumerate(rows) for turn in range(group_size)
+    ]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from tunesmith.data.batches import Rows
 from tunesmith.data.renderer import Renderer
 from tunesmith.data.table import TokenTable
-from tunesmith.engine.sampler import Draw, Sampler
+from tunesmith.engine.sampler import Draw, Sampler, draws_of_step
 from tunesmith.recipe import Grpo, Recipe
 
 FEW, MORE = 1, 9  # tokens of an answer; the difference tells a token from reading the question
@@ -31,11 +31,7 @@ def seconds_of_writing(
     """
     settings = recipe.stage
     assert isinstance(settings, Grpo)
-    draws = [
-        Draw(place, turn, int(row))
-        for place, row in enumerate(rows)
-        for turn in range(settings.group_size)
-    ]
+    draws = draws_of_step(rows, settings.group_size)
     sampler = Sampler(model, renderer, settings, recipe.training.seed, device)
     batches = sampler.batches(questions, draws)
     batch = batches[len(batches) // 2]

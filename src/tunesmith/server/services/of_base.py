@@ -43,5 +43,5 @@ def _targets(recipe: Recipe, folders: Iterable[Path]) -> Iterator[Problem]:
     last = {name: name.rsplit(".", 1)[-1] for name in names_in(adapter.targets)}
     unknown = [name for name, leaf in last.items() if leaf not in existing]
     if existing and unknown:
-        values = {"unknown": listed(unknown), "existing": listed(sorted(existing))}
-        yield problem("no_such_layer", "adapter.targets", **values)
+        there = listed(sorted(existing))
+        yield problem("no_such_layer", "adapter.targets", unknown=listed(unknown), existing=there)
