@@ -412,6 +412,12 @@ TEXTS: Final[Mapping[str, Text]] = {
         "训练所在的机器上没有安装 {package}。",
         "请在该机器上安装（pip install {package}），或关闭该字段。",
     ),
+    "base_of_vectors": Text(
+        "it holds learned vectors in front of the text, and no weights to train on.",
+        "Write the model below it, {below}.",
+        "该模型只包含文本之前的向量，没有可以继续训练的权重。",
+        "请填写其基座模型 {below}。",
+    ),
     "not_on_this_base": Text(
         "the base cannot be trained so. {reason}",
         "Choose another method, or another base.",

@@ -157,6 +157,15 @@ def test_a_packed_base_takes_adapters_and_refuses_the_rest_with_the_reason(
     assert "context_shorter" in {each["code"] for each in longer["notices"]}
 
 
+@pytest.mark.parametrize("kind", ["prompt", "p_tuning", "prefix"])
+def test_learned_vectors_are_no_base(server: Server, kind: str) -> None:
+    result = add_model(server, f"ft:{kind}", recipe={"adapter": {"kind": kind}})
+    (only,) = validate(server, SMALL | {"model": result})["problems"]
+    assert (only["field"], only["code"]) == ("model.base", "base_of_vectors")
+    assert "starter" in only["hint"]
+    assert validate(server, SMALL | {"model": add_model(server, "ft:lora")})["valid"]
+
+
 def test_names_that_are_not_there_are_problems_too(server: Server, data_dir: Path) -> None:
     add_dataset(server, data_dir, "shop", 120)
     found = validate(server, {"model": "model-none", "data": ["shp", "builtin:odd", "shop@9"]})

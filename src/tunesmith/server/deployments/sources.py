@@ -8,13 +8,12 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from tunesmith.models.adapters import IN_FRONT as FOLDERS_IN_FRONT
 from tunesmith.models.presets import STARTER, find_preset
-from tunesmith.recipe.adapters import IN_FRONT
 from tunesmith.server import ids
 from tunesmith.server.datadir import DataDir
 from tunesmith.server.errors import Conflict
 from tunesmith.server.services.models.finding import folder_of
+from tunesmith.server.services.models.grounds import adapter_kind, holds_vectors
 from tunesmith.server.tables import Model
 
 # Weights are kept in memory as float32 where they lie as bfloat16, then there are caches, the
@@ -22,8 +21,6 @@ from tunesmith.server.tables import Model
 _WEIGHT_FACTOR: Final = 2.0
 _OVERHEAD_BYTES: Final = 600 << 20
 _STARTER_BYTES: Final = 64 << 20
-# In the words of recipes, and of PEFT's files.
-_IN_FRONT: Final = IN_FRONT | {kind.lower() for kind in FOLDERS_IN_FRONT}
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def base_under(session: Session, adapter: Model) -> str:
 
 def refuse_unserved(model: Model) -> None:
     """Conflict for a model that no serving process takes."""
-    if model.kind == "adapter" and _kind(model) in _IN_FRONT:
+    if holds_vectors(model):
         raise Conflict(
             f"{model.name} holds learned vectors in front of the text (prompt, prefix or "
             "P-tuning), which are not served.",
@@ -68,13 +65,7 @@ def refuse_unserved(model: Model) -> None:
 
 
 def _is_lora(adapter: Model) -> bool:
-    return _kind(adapter) == "lora"
-
-
-def _kind(adapter: Model) -> str:
-    """By its recipe; by its files, where it was imported."""
-    trained = ((adapter.recipe or {}).get("adapter") or {}).get("kind")
-    return str(trained or adapter.details.get("family") or "lora")
+    return adapter_kind(adapter) == "lora"
 
 
 def base_argument(session: Session, place: DataDir, base: str) -> str:

@@ -14,7 +14,9 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from tunesmith.errors import InputError
+from tunesmith.models.adapters import IN_FRONT as FOLDERS_IN_FRONT
 from tunesmith.models.presets import STARTER, find_preset
+from tunesmith.recipe.adapters import IN_FRONT
 from tunesmith.recipe.load import Advised
 from tunesmith.server.access import Caller
 from tunesmith.server.datadir import DataDir
@@ -25,6 +27,8 @@ from tunesmith.starter import starter_directory
 
 DEFAULTS: Final = "defaults"  # of a model's details: fields of a recipe by path
 _LONGEST_CHAIN: Final = 50
+# Vectors in front of the text, in the words of recipes and of PEFT's files.
+_IN_FRONT: Final = IN_FRONT | {kind.lower() for kind in FOLDERS_IN_FRONT}
 # What a recommendation may speak of: how to train, not on what.
 _SETTABLE: Final = ("adapter.", "stage.", "training.", "data.max_length", "data.validation.")
 
@@ -84,6 +88,17 @@ def advised(session: Session, caller: Caller, project_id: str | None) -> Advised
         return ground_of(name).defaults if model is None else ground(session, model).defaults
 
     return of
+
+
+def adapter_kind(adapter: Model) -> str:
+    """By its recipe; by its files, where it was imported."""
+    trained = ((adapter.recipe or {}).get("adapter") or {}).get("kind")
+    return str(trained or adapter.details.get("family") or "lora")
+
+
+def holds_vectors(model: Model) -> bool:
+    """True for learned vectors in front of the text: they are no weights to build on."""
+    return model.kind == "adapter" and adapter_kind(model) in _IN_FRONT
 
 
 def folders(session: Session, place: DataDir, model: Model | None, name: str) -> Iterator[Path]:
