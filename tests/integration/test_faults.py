@@ -46,6 +46,18 @@ def test_out_of_memory_twice_ends_the_run_with_advice(training: Build) -> None:
     run.finish(resume=True)
 
 
+def test_out_of_memory_ends_a_run_whose_weights_have_moved_within_the_step(training: Build) -> None:
+    within = {"update_in_backward": True, "max_grad_norm": 0}
+    run = training(training={**GENTLE, **within, "micro_batch_tokens": "auto"})
+    assert run.go(fault="oom@gradients:4") == 1
+    (failed,) = run.events("failed")
+    assert (failed["code"], failed["form"], failed["step"]) == ("out_of_memory", "at_once", 4)
+    assert "The checkpoint of step 3 is kept" in failed["message"]
+    assert "training.batch_size" in failed["hint"]
+    assert not [event for event in run.events("warning") if event["code"] == "out_of_memory"]
+    run.finish(resume=True)
+
+
 def test_out_of_memory_between_two_steps_names_the_step(training: Build) -> None:
     """Evaluations and checkpoints need memory too; nothing is tried again there."""
     run = training(training=GENTLE)
@@ -70,6 +82,18 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_step_and_rows(training: B
     assert "Traceback" not in failed["message"]
     assert [event["step"] for event in run.events("step")] == [1, 2, 3, 4]
     assert run.last_checkpoint().name == "step-000003"
+
+
+def test_a_loss_that_is_not_a_number_reaches_no_checkpoint_by_updates_in_backward(
+    training: Build,
+) -> None:
+    within = {"update_in_backward": True, "max_grad_norm": 0, "micro_batch_tokens": "auto"}
+    run = training(training=within)
+    assert run.go(fault="nan@loss:5") == 1
+    (failed,) = run.events("failed")
+    assert (failed["code"], failed["step"]) == ("loss_not_finite", 5)
+    assert run.last_checkpoint().name == "step-000003"
+    run.finish(resume=True)
 
 
 def test_a_rate_that_is_far_too_high_never_reaches_the_weights(training: Build) -> None:

@@ -89,6 +89,13 @@ KEPT_STATES: dict[str, dict[str, Any]] = {
         "model": {"dtype": "bfloat16"},
         "training": {"optimizer": {"kind": "badam", "block_switch_steps": 3}},
     },
+    "updates in backward": {
+        "model": {"dtype": "bfloat16"},
+        "training": {
+            **{"update_in_backward": True, "max_grad_norm": 0, "micro_batch_tokens": "auto"},
+            "optimizer": {"kind": "adamw_8bit"},
+        },
+    },
     # From a scale that overflows at first, and doubles again and again.
     "float16": {
         "model": {"dtype": "float16"},

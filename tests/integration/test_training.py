@@ -115,6 +115,28 @@ def test_other_attention_never_changes_the_result(training: Build, whole: Build)
     assert_same_result(first, other)
 
 
+def test_updates_in_backward_never_change_the_result(training: Build, whole: Build) -> None:
+    at_once = {"max_grad_norm": 0, "micro_batch_tokens": "auto"}
+    complete = whole(training={**at_once, "micro_batch_tokens": 1000})
+    run = training(training={**at_once, "update_in_backward": True}).finish()
+    assert run.losses() == complete.losses()
+    mine, theirs = run.tensors(), complete.tensors()
+    weights = [name for name in theirs if not name.startswith("optimizer")]
+    assert weights
+    assert all(torch.equal(mine[name], theirs[name]) for name in weights)
+    norms = [[event["grad_norm"] for event in each.events("step")] for each in (run, complete)]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-5)
+    rates = [[event["learning_rate"] for event in each.events("step")] for each in (run, complete)]
+    assert rates[0] == rates[1]
+
+
+def test_updates_in_backward_refuse_a_step_in_pieces(training: Build) -> None:
+    run = training(training={"max_grad_norm": 0, "update_in_backward": True})
+    assert run.go() != 0
+    (failed,) = run.events("failed")
+    assert (failed["code"], failed["step"], failed["limit"]) == ("step_in_pieces", 1, 128)
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(
     training: Build, whole: Build, same_state: Build
 ) -> None:

@@ -91,6 +91,7 @@ const ZH: Record<string, string> = {
   "adapter.merge_first": "先合并的适配器",
   "adapter.loftq_iterations": "LoftQ 轮数",
   "training.master_weights": "保留精确权重",
+  "training.update_in_backward": "反向中更新参数",
   "training.loss_scale.initial": "初始损失缩放",
   "training.loss_scale.growth_steps": "缩放增长间隔",
   "training.optimizer.block_switch_steps": "每层训练步数",

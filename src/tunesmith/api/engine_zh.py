@@ -17,6 +17,25 @@ ENGINE: Final[dict[str, tuple[str, str]]] = {
         "请减小 data.max_length 或 training.micro_batch_tokens，开启 "
         "training.activation_checkpointing: full，或改用 adapter.kind: lora 或较小的模型。",
     ),
+    "out_of_memory.at_once": (
+        "第 {step} 步显存或内存不足；training.update_in_backward 要求每步一次算完。",
+        "请减小 training.batch_size 或 data.max_length，开启 "
+        "training.activation_checkpointing: full，或选择较小的模型。",
+    ),
+    "step_in_pieces": (
+        "training.update_in_backward 要求每步一次算完，而第 {step} 步有 {tokens} 个 token，"
+        "training.micro_batch_tokens 为 {limit}。",
+        "请填写 training.micro_batch_tokens: auto，或减小 training.batch_size，或填写 "
+        "training.update_in_backward: false。",
+    ),
+    "update_in_one_process": (
+        "training.update_in_backward 只支持单进程，而此次训练有 {processes} 个进程。",
+        "请使用单个设备，或填写 training.update_in_backward: false。",
+    ),
+    "layers_not_in_turn": (
+        "该模型的各层不是依次计算的，无法在反向计算中逐层更新。",
+        "请填写 training.update_in_backward: false。",
+    ),
     "loss_not_finite": (
         "第 {step} 步的损失或梯度不再是有限的数值。该步的数据：{places}。",
         "请降低 training.learning_rate（可先取十分之一）或 training.max_grad_norm，增大 "

@@ -26,6 +26,11 @@ class ParameterGroup:
     rate_factor: float
     weight_decay: float
 
+    @property
+    def size(self) -> int:
+        """Values of all parameters together."""
+        return sum(parameter.numel() for _, parameter in self.parameters)
+
 
 class FlatGroup:
     """One group in flat memory: values for the optimizer and float32 gradients.
@@ -36,17 +41,21 @@ class FlatGroup:
     micro-batches.
     """
 
-    def __init__(self, group: ParameterGroup, *, exact: bool = True) -> None:
+    def __init__(
+        self, group: ParameterGroup, *, exact: bool = True, gradients: Tensor | None = None
+    ) -> None:
         self.name = group.name
         self.rate_factor = group.rate_factor
         self.weight_decay = group.weight_decay
         self.entries = [(name, tuple(p.shape)) for name, p in group.parameters]
         self._parameters = [p for _, p in group.parameters]
         first = self._parameters[0]
-        size = sum(p.numel() for p in self._parameters)
+        size = group.size
         dtype = torch.float32 if exact else first.dtype
         self.flat = torch.empty(size, dtype=dtype, device=first.device)
-        self.grad = torch.zeros(size, dtype=torch.float32, device=first.device)
+        if gradients is None:
+            gradients = torch.zeros(size, dtype=torch.float32, device=first.device)
+        self.grad = gradients
         _set_gradient(self.flat, self.grad)
         self._views: list[tuple[str, Tensor]] | None = None
         self._hooks: list[Any] = []
@@ -139,10 +148,23 @@ class Arena:
 
     Args:
         exact: Whether rounded parameters have an exact float32 copy beside them.
+        gradients: Zeros whose beginning is to hold the gradients; else they have their own memory.
     """
 
-    def __init__(self, groups: Sequence[ParameterGroup], *, exact: bool = True) -> None:
-        self.groups = [FlatGroup(group, exact=exact) for group in groups if group.parameters]
+    def __init__(
+        self,
+        groups: Sequence[ParameterGroup],
+        *,
+        exact: bool = True,
+        gradients: Tensor | None = None,
+    ) -> None:
+        self.groups: list[FlatGroup] = []
+        start = 0
+        for group in groups:
+            if group.parameters:
+                part = None if gradients is None else gradients[start : start + group.size]
+                self.groups.append(FlatGroup(group, exact=exact, gradients=part))
+                start += group.size
 
     @property
     def is_rounded_by_chance(self) -> bool:

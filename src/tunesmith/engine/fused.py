@@ -245,6 +245,7 @@ class FusedLayer:
         self.num_kv = _rows(attention.k_proj) // head_width
         self.groups = _rows(attention.q_proj) // head_width // self.num_kv
         self.is_trained = any(parameter.requires_grad for parameter in layer.parameters())
+        self.watch_input = getattr(layer, "watch_input", None)  # see in_backward.py
 
     def refresh(self) -> None:
         """Call after an optimizer step."""
@@ -511,6 +512,8 @@ class FusedDecoder:
         rotation = Rotation.of(cos, sin, self._layers[0].scale)
         every = self._checkpointing if torch.is_grad_enabled() else 0
         for number, layer in enumerate(self._layers):
+            if layer.watch_input is not None:
+                layer.watch_input(hidden)
             anchor = self._anchor if layer.is_trained else self._still
             arguments = (hidden, anchor, layer, rotation, documents)
             if every and number % every == 0:

@@ -5,6 +5,8 @@ for some steps, then to the next: training all layers takes the memory of one. A
 fresh moments each time. Blocks are layers; tables of words, heads and the last norm stay as they
 are, as in the authors' own code.
 
+Where all learn, their updates may be made within the backward pass: see in_backward.py.
+
 Which block learns is a function of step and seed, so a checkpoint need not say it.
 """
 
@@ -18,6 +20,7 @@ from torch import nn
 
 from tunesmith.engine.adapter import trainable_parameters
 from tunesmith.engine.arena import Arena
+from tunesmith.engine.in_backward import open_layered
 from tunesmith.engine.methods.freeze import decoder_layers
 from tunesmith.engine.optimizer import Optimizers, build_optimizer, parameter_groups
 from tunesmith.recipe import Optimizer, Recipe
@@ -71,6 +74,8 @@ class Learning:
 
     def _opened(self) -> tuple[Arena, Optimizers]:
         training, adapter = self._recipe.training, self._recipe.adapter
+        if training.update_in_backward:
+            return open_layered(self._recipe, self._model)
         groups = parameter_groups(
             trainable_parameters(self._model),
             weight_decay=training.optimizer.weight_decay,

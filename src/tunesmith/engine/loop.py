@@ -132,17 +132,18 @@ class Trainer:
         parts.faults.at("before-step", step.number)
         self._take_turn(step)
         step = self._begun(step)
-        result = self._gradients(step)
         rate = self._settings.learning_rate * learning_rate_factor(
             self._settings.schedule, step.number, parts.plan.total_steps
         )
+        set_rate(parts.optimizer, rate)  # before the gradients: a layer may be updated among them
+        result = self._gradients(step)
         parts.arena.divide(self._loss_scale.value)
         result.grad_norm = parts.arena.clip(self._settings.max_grad_norm)
         loss = self._checked_loss(step, result)
         if result.overflowed:
             self._skip(step)
         else:
-            self._update(rate)
+            self._update()
         seconds = time.perf_counter() - started
         state.step = step.number
         state.tokens += result.tokens
@@ -154,10 +155,9 @@ class Trainer:
         parts.faults.at("step", step.number)
         self._periodic_work(step)
 
-    def _update(self, rate: float) -> None:
+    def _update(self) -> None:
         """Move the weights by their gradients."""
         parts = self.parts
-        set_rate(parts.optimizer, rate)
         parts.optimizer.step()
         parts.arena.publish()
         parts.refresh()
@@ -283,6 +283,8 @@ class Trainer:
         return f"{table.source_names[int(table.sources[row])]} line {int(table.lines[row])}"
 
     def _shrink(self, step: Step, error: RuntimeError) -> None:
+        if self._settings.update_in_backward:  # weights may have moved
+            raise self._out_of_memory_at_once(step) from error
         if self._retried or self._micro_batch_tokens <= SMALLEST_MICRO_BATCH:
             raise self._out_of_memory(step) from error
         before, self._retried = self._micro_batch_tokens, True
@@ -305,6 +307,17 @@ class Trainer:
             "training.activation_checkpointing: full, train an adapter instead of all weights "
             "(adapter.kind: lora), or take a smaller model.",
             code="out_of_memory",
+            step=step.number,
+        )
+
+    def _out_of_memory_at_once(self, step: Step) -> RunFailed:
+        return RunFailed(
+            f"Out of memory at step {step.number}, which training.update_in_backward computes at "
+            f"once. {checkpoints_of(self.parts.run)}",
+            hint="Lower training.batch_size or data.max_length, set "
+            "training.activation_checkpointing: full, or take a smaller model.",
+            code="out_of_memory",
+            form="at_once",
             step=step.number,
         )
 

@@ -89,16 +89,16 @@ class Optimizers:
     """One rule, or one for the matrices and another for the rest; no rule is without tensors."""
 
     def __init__(self, rules: Sequence[torch.optim.Optimizer]) -> None:
-        self._rules = [rule for rule in rules if rule.param_groups]
+        self.rules = [rule for rule in rules if rule.param_groups]
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
         """Of all rules, in order."""
-        return [group for rule in self._rules for group in rule.param_groups]
+        return [group for rule in self.rules for group in rule.param_groups]
 
     def state_of(self, group: int, parameter: Tensor) -> dict[str, Any]:
         """What a rule remembers of a tensor of a group; may be filled."""
-        for rule in self._rules:
+        for rule in self.rules:
             if group < len(rule.param_groups):
                 return rule.state[parameter]
             group -= len(rule.param_groups)
@@ -106,7 +106,7 @@ class Optimizers:
 
     def step(self) -> None:
         """Update all weights."""
-        for rule in self._rules:
+        for rule in self.rules:
             rule.step()
 
 

@@ -6,9 +6,9 @@ Shared by `train` and `plan`, so that a plan is made of the very parts that will
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import torch
@@ -26,6 +26,7 @@ from tunesmith.engine.adapter import (
 from tunesmith.engine.attention import register_flat_attention
 from tunesmith.engine.backbone import decoder_of
 from tunesmith.engine.fused import why_not_fused
+from tunesmith.engine.in_backward import largest_step, refuse_pieces, trained_layers
 from tunesmith.engine.learning import layer_blocks
 from tunesmith.engine.memory import (
     CPU_MICRO_BATCH,
@@ -318,9 +319,13 @@ def decide(recipe: Recipe, base: Base, model: Any, prepared: Prepared, plan: Ste
     every = training.evaluate.every_steps
     if every == "auto":
         every = max(1, -(-plan.total_steps // EVALUATIONS))
-    tokens, attention = training.micro_batch_tokens, recipe.model.attention
-    if tokens == "auto":
+    attention = recipe.model.attention
+    if training.update_in_backward:
+        tokens = whole_steps(training.micro_batch_tokens, prepared, plan)
+    elif training.micro_batch_tokens == "auto":
         tokens = micro_batch_size(recipe, base, model, prepared)
+    else:
+        tokens = training.micro_batch_tokens
     return recipe.model_copy(
         update={
             "model": recipe.model.model_copy(
@@ -342,6 +347,14 @@ def decide(recipe: Recipe, base: Base, model: Any, prepared: Prepared, plan: Ste
             ),
         }
     )
+
+
+def whole_steps(tokens: int | Literal["auto"], prepared: Prepared, plan: StepPlan) -> int:
+    """Tokens of a micro-batch that holds any step as a whole."""
+    if tokens == "auto":
+        return largest_step(plan, prepared.train)
+    refuse_pieces(plan, prepared.train, tokens)
+    return tokens
 
 
 def micro_batch_size(recipe: Recipe, base: Base, model: Any, prepared: Prepared) -> int:
@@ -368,7 +381,10 @@ def memory_of(recipe: Recipe, base: Base, model: Any, *, micro_batch_tokens: int
     return estimate_memory(
         Shape.of(base.config),
         parameters=num_parameters(model),
-        trained=trained_weights(model, recipe.training.optimizer),
+        trained=replace(
+            trained_weights(model, recipe.training.optimizer),
+            without_gradient=_updated_on_the_way(recipe, model),
+        ),
         micro_batch_tokens=micro_batch_tokens,
         bytes_per_value=base.dtype.itemsize,
         fused=why_not_fused(model, decoder_of(model)) is None,
@@ -400,6 +416,15 @@ def trained_weights(model: nn.Module, optimizer: Optimizer) -> Trained:
         optimizer=optimizer.kind,
         projection_rank=optimizer.projection_rank,
     )
+
+
+def _updated_on_the_way(recipe: Recipe, model: Any) -> int:
+    """Weights of layers that leave their gradient memory to another layer."""
+    if not recipe.training.update_in_backward:
+        return 0
+    layers, _ = trained_layers(model)
+    sizes = [sum(p.numel() for _, p in named) for _, named in layers]
+    return sum(sizes) - max(sizes, default=0)
 
 
 def _turned(recipe: Recipe, base: Base) -> int:

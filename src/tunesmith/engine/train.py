@@ -21,6 +21,7 @@ from tunesmith.engine.export import Result, measures, write_artifacts
 from tunesmith.engine.faults import Faults
 from tunesmith.engine.fused import why_not_fused
 from tunesmith.engine.head import Head
+from tunesmith.engine.in_backward import refuse_processes
 from tunesmith.engine.learning import Learning
 from tunesmith.engine.loop import Outcome, Parts
 from tunesmith.engine.loss_scale import LossScale
@@ -64,6 +65,7 @@ def train(
 ) -> Outcome:
     """Train one recipe to the end, from a checkpoint that was found, or from the beginning."""
     faults = Faults()
+    refuse_processes(recipe, ranks)
     base = open_base(recipe, run, reporter, device)
     tokenizer = TextTokenizer.load(base.tokenizer_dir)
     prepared = read_rows(recipe, run, base, tokenizer, reporter)

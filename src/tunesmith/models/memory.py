@@ -100,6 +100,7 @@ class Trained:
     edges: int  # rows and columns of all matrices, and the vectors
     optimizer: str = "adamw"
     projection_rank: int = 0  # galore and apollo
+    without_gradient: int = 0  # those whose gradients lie where others were (update_in_backward)
 
     @property
     def state_bytes(self) -> int:
@@ -206,7 +207,9 @@ def estimate_memory(
     return MemoryEstimate(
         weights=(parameters - quantised) * bytes_per_value
         + packed_bytes(shape, quantised, quantization, bytes_per_value),
-        optimizer=trained.weights * (4 + exact_copy) + trained.state_bytes,
+        optimizer=4 * (trained.weights - trained.without_gradient)
+        + exact_copy * trained.weights
+        + trained.state_bytes,
         activations=micro_batch_tokens * per_token
         + (places or Places()).bytes(shape, per_token, bytes_per_value, kept),
         logits=2 * 4 * shape.vocabulary * min(chunk, micro_batch_tokens),

@@ -129,6 +129,30 @@ def _master_weights(recipe: Recipe) -> Found:
         yield clash(paths, "optimizer_needs_masters", optimizer=training.optimizer.kind)
 
 
+_LAYER_BY_LAYER = ("adamw", "adamw_8bit")  # rules of which each layer can have its own
+
+
+def _update_in_backward(recipe: Recipe) -> Found:
+    training, method, field = recipe.training, recipe.adapter.kind, "training.update_in_backward"
+    if not training.update_in_backward:
+        return
+    if method in ADAPTERS or method in IN_FRONT:
+        yield clash((field, "adapter.kind"), "gradients_are_small", method=method)
+    if recipe.stage.kind not in ("sft", "pt"):
+        yield clash((field, "stage.kind"), "updates_of_another_stage", stage=recipe.stage.kind)
+    if training.max_grad_norm > 0:
+        paths = (field, "training.max_grad_norm")
+        yield clash(paths, "norm_known_too_late", norm=f"{training.max_grad_norm:g}")
+    if training.optimizer.kind not in _LAYER_BY_LAYER:
+        paths = (field, "training.optimizer.kind")
+        yield clash(paths, "optimizer_not_by_layer", optimizer=training.optimizer.kind)
+    if recipe.model.dtype == "float16":
+        yield clash((field, "model.dtype"), "updates_not_taken_back")
+    if recipe.model.attention not in ("auto", "flat"):
+        paths = (field, "model.attention")
+        yield clash(paths, "layers_passed_again", attention=recipe.model.attention)
+
+
 def _in_front(recipe: Recipe) -> Found:
     method = recipe.adapter.kind
     if method not in IN_FRONT:
@@ -205,7 +229,7 @@ def _rope(recipe: Recipe) -> Found:
 
 RULES: tuple[Callable[[Recipe], Found], ...] = (
     *(_freeze, _lora, _quantised, _optimizers, _blocks, _master_weights),
-    *(_in_front, _new_words, _rope),
+    *(_update_in_backward, _in_front, _new_words, _rope),
 )
 """Of methods, precision, optimizers and devices; those of stages and data are in checks.py."""
 

@@ -221,6 +221,55 @@ CLASHES: Final[Mapping[str, Text]] = {
         " training.master_weights: false 不保存它们。",
         "请填写 training.optimizer.kind: adamw 或 adamw_8bit，或 training.master_weights: true。",
     ),
+    "gradients_are_small": Text(
+        "training.update_in_backward saves memory of gradients, but what adapter.kind {method} "
+        "trains is small, and so are its gradients.",
+        "Remove training.update_in_backward, or train the weights themselves (adapter.kind: full).",
+        "training.update_in_backward 用于节省梯度的显存，但 adapter.kind 为 {method} 时训练的参数"
+        "很少，梯度也很小。",
+        "请删去 training.update_in_backward，或直接训练模型参数（adapter.kind: full）。",
+    ),
+    "updates_of_another_stage": Text(
+        "training.update_in_backward is offered for learning from texts, not for stage.kind "
+        "{stage}.",
+        "Write stage.kind: sft or pt, or training.update_in_backward: false.",
+        "training.update_in_backward 仅支持从文本学习的训练，不支持 stage.kind {stage}。",
+        "请填写 stage.kind: sft 或 pt，或 training.update_in_backward: false。",
+    ),
+    "norm_known_too_late": Text(
+        "training.max_grad_norm is {norm}, but with training.update_in_backward the norm of the "
+        "gradients is known only when the weights have moved.",
+        "Write training.max_grad_norm: 0, or training.update_in_backward: false.",
+        "training.max_grad_norm 为 {norm}，而 training.update_in_backward 在参数更新之后才能得到"
+        "梯度的范数，无法裁剪。",
+        "请填写 training.max_grad_norm: 0，或 training.update_in_backward: false。",
+    ),
+    "optimizer_not_by_layer": Text(
+        "training.update_in_backward updates layer by layer, which training.optimizer.kind "
+        "{optimizer} is not made for.",
+        "Write training.optimizer.kind: adamw or adamw_8bit, or training.update_in_backward: "
+        "false.",
+        "training.update_in_backward 逐层更新参数，而 training.optimizer.kind 为 {optimizer} 时"
+        "不支持。",
+        "请填写 training.optimizer.kind: adamw 或 adamw_8bit，或"
+        " training.update_in_backward: false。",
+    ),
+    "updates_not_taken_back": Text(
+        "model.dtype is float16, whose steps are left out when gradients become too large; with "
+        "training.update_in_backward the weights have moved by then.",
+        "Write model.dtype: bfloat16 or float32, or training.update_in_backward: false.",
+        "model.dtype 为 float16 时，梯度溢出的步会被跳过；而使用 training.update_in_backward 时参数"
+        "此时已经更新。",
+        "请填写 model.dtype: bfloat16 或 float32，或 training.update_in_backward: false。",
+    ),
+    "layers_passed_again": Text(
+        "model.attention is {attention}, which computes one document after the other and so passes "
+        "through every layer several times a step; training.update_in_backward needs one pass.",
+        "Write model.attention: flat, or training.update_in_backward: false.",
+        "model.attention 为 {attention} 时逐条计算，每步会多次经过各层，而"
+        " training.update_in_backward 要求只经过一次。",
+        "请填写 model.attention: flat，或 training.update_in_backward: false。",
+    ),
     "vectors_of_another_stage": Text(
         "adapter.kind {method} learns vectors in front of the text, which stage.kind {stage} is "
         "not computed with.",

@@ -353,6 +353,17 @@ class Training(Section):
         " bfloat16）可将每个参数的 18 字节减少 4 字节：更新以随机舍入写入参数，平均值准确，噪声略"
         "大。",
     )
+    update_in_backward: bool = field(
+        False,
+        "Update each layer as soon as backward is through with it, so that gradients take the "
+        "memory of one layer, not of all: nearly 4 bytes a trained weight less, same result. "
+        "Needs max_grad_norm 0, AdamW, no adapter, and one process; a step is computed at once, so "
+        "keep batch_size small.",
+        "反向计算每经过一层就立即更新该层，梯度只占一层而非所有层的显存：每个被训练的参数约省 4 字"
+        "节，结果不变。需要 max_grad_norm 为 0、使用 AdamW、不用适配器、单进程；每步一次算完，因此"
+        " batch_size 宜小。",
+        aliases="optimizer_in_bwd",
+    )
     max_grad_norm: float = field(
         1.0,
         "Gradients longer than this are shortened to it. Prevents leaps on odd rows; too small "

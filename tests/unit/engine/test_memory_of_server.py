@@ -58,7 +58,7 @@ def recipe_of(adapter: str, **optimizer: Any) -> Recipe:
 
 def loaded(recipe: Recipe, folder: Path) -> tuple[Base, Any]:
     run, reporter = RunDir(folder / "run"), Reporter(None)
-    run.path.mkdir()
+    run.path.mkdir(parents=True)
     base = open_base(recipe, run, reporter, choose_device("cpu"))
     return base, load_trainable(recipe, run, base, reporter)
 
@@ -120,6 +120,45 @@ def test_without_exact_copies_an_estimate_has_four_bytes_less_a_weight() -> None
         for master_weights in (True, False)
     )  # fmt: skip
     assert whole - short == 4 * 10**9
+
+
+@pytest.mark.parametrize(
+    "adapter", [{"kind": "full"}, {"kind": "freeze", "layers": 3}, {"kind": "expand", "blocks": 4}]
+)
+def test_updates_in_backward_take_the_gradients_of_one_layer(
+    adapter: dict[str, Any], tmp_path: Path
+) -> None:
+    def recipe(*, in_backward: bool) -> Recipe:
+        training = {"update_in_backward": in_backward, "max_grad_norm": 0}
+        tokens = {"batch_tokens": CPU_MICRO_BATCH} if in_backward else {}
+        return parse_recipe(
+            {
+                "model": "starter",
+                "adapter": adapter,
+                "data": {"train": [{"dataset": "builtin:shop"}]},
+                "training": {"device": "cpu", **training, **tokens},
+            }
+        )
+
+    within, behind = recipe(in_backward=True), recipe(in_backward=False)
+    found = planned(within, tmp_path)
+    assert quick_estimate(within) == pytest.approx(found, rel=TOLERANCE)
+    base, model = loaded(within, tmp_path / "again")
+    learning = Learning(within, model)
+    learning.enter(1)
+    gradients = {
+        group.grad.untyped_storage().data_ptr(): group.grad.untyped_storage().nbytes()
+        for group in learning.arena.groups
+    }
+    of_both = [
+        memory_of(each, base, model, micro_batch_tokens=CPU_MICRO_BATCH).optimizer
+        for each in (behind, within)
+    ]
+    assert of_both[0] - of_both[1] == 4 * learning.num_weights - sum(gradients.values())
+    less = quick_estimate(behind) - quick_estimate(within)
+    if adapter["kind"] == "full":  # of some layers, their weights are a guess as well
+        assert less == pytest.approx(of_both[0] - of_both[1], rel=TOLERANCE)
+    assert less > 0
 
 
 @pytest.mark.parametrize("adapter", ["prompt", "p_tuning", "prefix"])

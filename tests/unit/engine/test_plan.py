@@ -25,9 +25,10 @@ def planned(
     rows = [{"question": f"Number {n}?", "answer": "y" * 20} for n in range(8)]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
-    def plan(stage: dict[str, Any], **training: Any) -> Plan:
+    def plan(stage: dict[str, Any], method: str = "lora", **training: Any) -> Plan:
         recipe = {
             "model": {"base": str(tiny_model_dir("llama")), "dtype": "float32"},
+            "adapter": {"kind": method},
             "stage": stage,
             "data": {
                 **{"train": [{"dataset": str(data)}], "validation": {"kind": "none"}},
@@ -35,7 +36,8 @@ def planned(
             },
             "training": {"max_steps": 6, "batch_size": 2, "device": "cpu", **training},
         }
-        run = RunDir.create(tmp_path / "run", json.dumps(recipe), recipe_name="test")
+        folder = tmp_path / f"run {len(list(tmp_path.iterdir()))}"
+        run = RunDir.create(folder, json.dumps(recipe), recipe_name="test")
         return make_plan(parse_recipe(recipe), run)
 
     return plan
@@ -54,3 +56,15 @@ def test_a_plan_of_grpo_counts_the_writing_of_answers(planned: Planned) -> None:
     assert plan.writing_seconds > 0
     assert plan.seconds == pytest.approx(learning + plan.writing_seconds, abs=0.2)
     assert "goes to writing answers" in show(plan)
+
+
+def test_a_plan_of_updates_in_backward_is_of_whole_steps_and_less_memory(planned: Planned) -> None:
+    rule = {"max_grad_norm": 0, "micro_batch_tokens": 400}
+    behind = planned({"kind": "sft"}, "full", **rule)
+    within = planned({"kind": "sft"}, "full", update_in_backward=True, **rule)
+    assert within.micro_batch_tokens == 400
+    assert within.tokens_per_second > 0
+    layer = (behind.parameters - 264 * 32 - 32) // 2  # without the tables and the last norm
+    assert behind.memory.optimizer - within.memory.optimizer == 4 * layer
+    alone = planned({"kind": "sft"}, "full", update_in_backward=True, max_grad_norm=0)
+    assert alone.tokens / alone.steps <= alone.micro_batch_tokens < 400

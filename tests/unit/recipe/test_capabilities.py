@@ -125,6 +125,42 @@ def test_layers_that_learn_in_turn_are_all_that_learns(
     assert [each["code"] for each in caught.value.details["problems"]] == [code]
 
 
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"adapter": {"kind": "lora"}}, "gradients_are_small"),
+        ({"adapter": {"kind": "prefix"}}, "gradients_are_small"),
+        ({"stage": {"kind": "dpo"}}, "updates_of_another_stage"),
+        ({"training": {"max_grad_norm": 0.5}}, "norm_known_too_late"),
+        ({"training": {"optimizer": {"kind": "muon"}}}, "optimizer_not_by_layer"),
+        ({"training": {"optimizer": {"kind": "badam"}}}, "optimizer_not_by_layer"),
+        ({"model": {"base": "starter", "dtype": "float16"}}, "updates_not_taken_back"),
+        ({"model": {"base": "starter", "attention": "sdpa"}}, "layers_passed_again"),
+    ],
+)
+def test_what_updates_in_backward_do_not_go_with_is_refused(
+    changes: dict[str, dict[str, object]], code: str
+) -> None:
+    training = {"update_in_backward": True, "max_grad_norm": 0, **changes.get("training", {})}
+    told = {"adapter": {"kind": "full"}, **changes, "training": training}
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe({**MINIMAL, **told})
+    (problem,) = caught.value.details["problems"]
+    assert problem["code"] == code
+    assert "training.update_in_backward" in problem["message"]
+
+
+@pytest.mark.parametrize("method", ["full", "freeze", "expand"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw_8bit"])
+@pytest.mark.parametrize("stage", ["sft", "pt"])
+def test_updates_in_backward_go_with_the_weights_themselves(
+    method: str, optimizer: str, stage: str
+) -> None:
+    training = {"optimizer_in_bwd": True, "max_grad_norm": 0, "optimizer": optimizer}
+    recipe = parse_recipe({**MINIMAL, "adapter": method, "stage": stage, **training})
+    assert recipe.training.update_in_backward
+
+
 LORA = {"kind": "lora"}
 
 

@@ -105,6 +105,8 @@ def memory_of_recipe(
         ).total
 
     tokens = recipe.training.micro_batch_tokens
+    if tokens == "auto" and recipe.training.update_in_backward:
+        tokens = _tokens_of_a_step(recipe)
     if tokens == "auto":
         per_token = activation_bytes(
             shape,
@@ -117,6 +119,12 @@ def memory_of_recipe(
         free = (flavour.memory_bytes if flavour is not None else None) or _UNKNOWN
         tokens = choose_micro_batch(wanted, 1, free, total(0), per_token)
     return total(int(tokens))
+
+
+def _tokens_of_a_step(recipe: Recipe) -> int:
+    """Where a step is computed at once; rows are taken to have a quarter of the longest length."""
+    rows = recipe.training.batch_size * recipe.data.max_length // 4
+    return recipe.training.batch_tokens or rows
 
 
 def trained_by(recipe: Recipe, shape: Shape, parameters: int) -> Trained:
@@ -134,7 +142,29 @@ def trained_by(recipe: Recipe, shape: Shape, parameters: int) -> Trained:
         edges=round(weights / narrow + weights / (2 * shape.hidden)),
         optimizer=rule.kind,
         projection_rank=rule.projection_rank,
+        without_gradient=_updated_on_the_way(recipe, shape, weights),
     )
+
+
+def _updated_on_the_way(recipe: Recipe, shape: Shape, weights: int) -> int:
+    """Weights of layers that leave their gradient memory to another layer."""
+    if not recipe.training.update_in_backward:
+        return 0
+    if recipe.adapter.kind == "full":
+        layer = linear_weights(shape) // shape.layers + 2 * shape.hidden
+        return (shape.layers - 1) * layer
+    layers = _layers_of(recipe.adapter, shape)
+    return weights - weights // max(layers, 1)
+
+
+def _layers_of(adapter: Adapter, shape: Shape) -> int:
+    """How many layers are trained, or put in."""
+    number = shape.layers
+    if isinstance(adapter, Freeze):
+        number = abs(adapter.layers)
+    elif isinstance(adapter, Expand):
+        number = adapter.blocks
+    return min(number, shape.layers)
 
 
 def trainable_weights(adapter: Adapter, shape: Shape, parameters: int) -> int:
@@ -158,8 +188,7 @@ def trainable_weights(adapter: Adapter, shape: Shape, parameters: int) -> int:
         return (adapter.virtual_tokens + width) * keys + width + (width + 1) * all_layers
     if isinstance(adapter, Freeze | Expand):
         inside = max(0, parameters - 2 * shape.vocabulary * shape.hidden)
-        number = abs(adapter.layers) if isinstance(adapter, Freeze) else adapter.blocks
-        return inside * min(number, shape.layers) // shape.layers
+        return inside * _layers_of(adapter, shape) // shape.layers
     return parameters
 
 
