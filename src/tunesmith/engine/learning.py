@@ -23,6 +23,7 @@ from tunesmith.engine.arena import Arena
 from tunesmith.engine.in_backward import open_layered
 from tunesmith.engine.methods.freeze import decoder_layers
 from tunesmith.engine.optimizer import Optimizers, build_optimizer, parameter_groups
+from tunesmith.engine.reporter import Reporter
 from tunesmith.recipe import Optimizer, Recipe
 
 
@@ -41,12 +42,20 @@ class Learning:
             learned = [part for block in self._blocks for part in block]
         self.num_weights = sum(part.numel() for part in learned)  # of the whole run
 
-    def layers_without_turn(self, total_steps: int) -> tuple[int, int]:
-        """How many layers a run of so many steps never trains, and of how many."""
+    def warn_of_layers_without_turn(self, total_steps: int, reporter: Reporter) -> None:
+        """Say that a run of so many steps is too short for every layer to learn."""
         if self._blocks is None:
-            return 0, 0
-        every, number = self._recipe.training.optimizer.block_switch_steps, len(self._blocks)
-        return max(0, number - -(-total_steps // every)), number
+            return
+        every, layers = self._recipe.training.optimizer.block_switch_steps, len(self._blocks)
+        left_out = layers - -(-total_steps // every)
+        if left_out > 0:
+            reporter.warn(
+                "layers_without_turn",
+                f"{left_out} of {layers} layers never learn: the run has {total_steps} steps, and "
+                f"a layer has {every} before the next one.",
+                "Set training.optimizer.block_switch_steps to at most "
+                f"{max(1, total_steps // layers)}, or train longer.",
+            )
 
     def enter(self, step: int) -> bool:
         """Let the weights of a step (from 1) learn; True where they are others than before."""

@@ -125,7 +125,8 @@ def make_plan(recipe: Recipe, run: RunDir) -> Plan:
     micro_batch = recipe.training.micro_batch_tokens
     assert isinstance(micro_batch, int)
     memory = memory_of(recipe, base, model, micro_batch_tokens=micro_batch)
-    trained = Learning(recipe, model).num_weights
+    learning = Learning(recipe, model)
+    learning.warn_of_layers_without_turn(steps.total_steps, reporter)
     speed = writing = 0.0
     if memory.total <= FITS * free:
         speed = measured_speed(recipe, base, model, trial_answers(recipe, prepared), steps)
@@ -141,7 +142,7 @@ def make_plan(recipe: Recipe, run: RunDir) -> Plan:
         tokens=tokens,
         label_tokens=labels,
         parameters=num_parameters(model),
-        trainable_parameters=trained,
+        trainable_parameters=learning.num_weights,
         micro_batch_tokens=micro_batch,
         memory=memory,
         free=free,

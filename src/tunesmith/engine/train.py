@@ -168,7 +168,7 @@ def announce(
     reporter: Reporter,
 ) -> None:
     """The `plan` event: what will happen."""
-    warn_of_layers_without_turn(recipe, learning, plan, reporter)
+    learning.warn_of_layers_without_turn(plan.total_steps, reporter)
     tokens = recipe.training.micro_batch_tokens
     assert isinstance(tokens, int)
     pool = prepared.train_rows
@@ -188,21 +188,6 @@ def announce(
         memory_bytes_estimate=memory_of(recipe, base, model, micro_batch_tokens=tokens).total,
         fused=why_not_fused(model, decoder_of(model)) is None,
     )
-
-
-def warn_of_layers_without_turn(
-    recipe: Recipe, learning: Learning, plan: StepPlan, reporter: Reporter
-) -> None:
-    """Say that a run is too short for every layer to learn."""
-    left_out, layers = learning.layers_without_turn(plan.total_steps)
-    if left_out:
-        reporter.warn(
-            "layers_without_turn",
-            f"{left_out} of {layers} layers never learn: the run has {plan.total_steps} steps, and "
-            f"a layer has {recipe.training.optimizer.block_switch_steps} before the next one.",
-            "Set training.optimizer.block_switch_steps to at most "
-            f"{max(1, plan.total_steps // layers)}, or train longer.",
-        )
 
 
 def warn_if_never_better(

@@ -18,6 +18,7 @@ from tunesmith.engine.head import Head
 from tunesmith.engine.learning import Learning, block_of_step, layer_blocks
 from tunesmith.engine.methods.freeze import decoder_layers
 from tunesmith.engine.optimizer import set_rate
+from tunesmith.engine.reporter import Reporter
 from tunesmith.engine.stages import LanguageStage
 from tunesmith.engine.stages.stage import Totals
 from tunesmith.recipe import Optimizer, Recipe
@@ -152,6 +153,18 @@ def test_orders_give_each_layer_its_turn() -> None:
     assert any(turns("random", seed)[:4] != first for seed in range(2, 6))
 
 
+class Heard(Reporter):
+    """Keeps the beginning of each warning."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.messages: list[str] = []
+
+    def warn(self, code: str, message: str, hint: str = "") -> None:
+        del code, hint
+        self.messages.append(message.partition(":")[0])
+
+
 def test_a_run_too_short_for_every_layer_is_told_from_others(bench: Build) -> None:
     model = bench("llama").model
     layers = len(decoder_layers(model))
@@ -159,7 +172,9 @@ def test_a_run_too_short_for_every_layer_is_told_from_others(bench: Build) -> No
     learning = Learning(recipe_of(), model)
     assert learning.num_weights == inside
     for steps, left_out in ((1, layers - 1), (EVERY * layers, 0), (EVERY * (layers - 1), 1)):
-        assert learning.layers_without_turn(steps) == (left_out, layers)
+        told = Heard()
+        learning.warn_of_layers_without_turn(steps, told)
+        assert told.messages == ([f"{left_out} of {layers} layers never learn"] if left_out else [])
     learning.enter(1)
     assert learning.num_weights == inside
 

@@ -68,3 +68,8 @@ def test_a_plan_of_updates_in_backward_is_of_whole_steps_and_less_memory(planned
     assert behind.memory.optimizer - within.memory.optimizer == 4 * layer
     alone = planned({"kind": "sft"}, "full", update_in_backward=True, max_grad_norm=0)
     assert alone.tokens / alone.steps <= alone.micro_batch_tokens < 400
+
+
+def test_a_plan_tells_of_layers_that_never_learn(planned: Planned) -> None:
+    plan = planned({"kind": "sft"}, "full", optimizer={"kind": "badam", "block_switch_steps": 6})
+    assert [each for each in plan.warnings if "layers never learn" in each]
