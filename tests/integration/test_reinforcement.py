@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 from collections.abc import Callable
@@ -156,3 +157,26 @@ def test_a_reward_model_of_another_tokenizer_judges_too(
     made = training("judged", **settings).finish()
     assert "reward_model_retokenised" in [event["code"] for event in made.events("warning")]
     assert all(event["reward_std"] > 0 for event in made.events("step"))
+
+    folder = tmp_path / "classifier"
+    shutil.copytree(scorer.run.artifacts_dir / "model", folder)
+    told = json.loads((folder / "config.json").read_bytes())
+    two = {**told, "id2label": {"0": "bad", "1": "good"}, "label2id": {"bad": 0, "good": 1}}
+    (folder / "config.json").write_text(json.dumps(two))
+    settings["stage"] = {**STAGE, "rewards": [{"kind": "model", "model": str(folder)}]}
+    refused = training("two labels", **settings)
+    assert refused.go() != 0
+    assert refused.events("failed")[-1]["code"] == "reward_model_of_labels"
+
+
+def test_a_reward_model_that_is_not_there_is_told_before_anything_loads(
+    training: Build, questions_file: Path
+) -> None:
+    settings = settings_of("all weights", questions_file)
+    settings["stage"] = {**STAGE, "rewards": [{"kind": "model", "model": "/no/such/place"}]}
+    made = training("missing", **settings)
+    assert made.go() != 0
+    failed = made.events("failed")[-1]
+    assert failed["code"] == "reward_model_missing"
+    assert "stage.rewards" in failed["message"]
+    assert [event for event in made.events("progress") if event["activity"] == "load"] == []

@@ -132,6 +132,14 @@ ENGINE: Final[dict[str, tuple[str, str]]] = {
         "继续训练的适配器是 DoRA，不能与 adapter.merge_first 中的适配器保存在一起。",
         "请去掉其中之一，或用 tunesmith export --format merged 合并。",
     ),
+    "reward_model_of_labels": (
+        "所选分类模型有 {labels} 个标签；奖励模型只有一个，即分数。",
+        "请以 stage.kind: rm 训练一个，或选择只有一个标签的序列分类模型。",
+    ),
+    "reward_model_missing": (
+        "stage.rewards：找不到奖励模型 {name}。",
+        "请填写 stage.kind: rm 训练的结果，或模型中心上只有一个标签的序列分类模型。",
+    ),
     "packing_not_read": (
         "该模型以 {method} 量化，但其位数或格式不受支持。",
         "请选择未量化的模型，或 GPTQ（2、4、8 位）、AWQ（gemm，4 位）量化的模型。",

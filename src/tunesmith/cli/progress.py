@@ -49,6 +49,7 @@ class Progress:
     """All that is known of a running training; None where nothing was said yet."""
 
     title: tuple[str, ...] = ()
+    stage: str = ""
     status: str = "starting"
     step: int = 0
     total_steps: int = 0
@@ -188,7 +189,10 @@ def _started(state: Progress, event: Event) -> Progress:
     retry = (f"attempt {attempt}",) if attempt > 1 else ()
     title = tuple(part for part in (*parts, *retry) if part)
     resumed = int(event.get("resumed_from_step") or 0)
-    fresh = Progress(title=title, status="running", step=resumed, total_steps=state.total_steps)
+    stage = str(event.get("stage") or "")
+    fresh = Progress(
+        title=title, stage=stage, status="running", step=resumed, total_steps=state.total_steps
+    )
     return replace(fresh, best=state.best, curve=state.curve, curve_stride=state.curve_stride)
 
 

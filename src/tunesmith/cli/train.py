@@ -240,10 +240,22 @@ def _finished(run: RunDir, outcome: Outcome) -> str:
     lines = [
         f"\nFinished{took}: {_losses(state)}{reason}.",
         table(rows),
+        *_what_next(state, here),
+    ]
+    return "\n".join(lines)
+
+
+def _what_next(state: Progress, here: Path) -> list[str]:
+    """What people do with a result; a reward model scores answers and writes none."""
+    if state.stage == "rm":
+        return [
+            "\nIt scores answers: name it in a recipe with stage.kind: grpo, under stage.rewards:",
+            f"  - {{kind: model, model: {here}}}",
+        ]
+    return [
         "\nTalk to it, beside the model it came from:",
         f"  {command_line('chat', here, '--compare')}",
     ]
-    return "\n".join(lines)
 
 
 def _losses(state: Progress) -> str:

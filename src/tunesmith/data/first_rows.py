@@ -141,13 +141,16 @@ class FirstRows:
         return None
 
     def label(self) -> str | None:
-        """The column that says which answers are good; a class label, such as 3, says no such."""
+        """The column that says which answers are good; a class label, such as 3, says no such.
+
+        Where most of its cells are true or false, the others are told row by row.
+        """
         if self.wanted.label_field:
             return self.require("label", (), self.wanted.label_field)
         for column in filter(None, (self.find([name]) for name in LABELS)):
             cells = self.cells(column)
-            # A kto_tag has one meaning: what cannot be read there is told row by row.
-            if cells and (column.strip().lower() == KTO_TAG or all(map(_is_bool, cells))):
+            has_one_meaning = column.strip().lower() == KTO_TAG
+            if cells and (has_one_meaning or 2 * sum(map(_is_bool, cells)) > len(cells)):
                 return column
         return None
 

@@ -17,18 +17,21 @@ from tunesmith.data.tokenise import longer_rows_need
 Warnings = list[dict[str, str]]
 
 PAIRS = (
-    "Rows counted as preference_row are pairs of a better and a worse answer. sft cannot learn "
-    "from pairs: set stage.kind: dpo (or simpo, orpo, cpo, kto, rm), or give sft rows with one "
-    "answer each."
+    "Rows counted as preference_row are pairs of a better and a worse answer, from which this "
+    "stage cannot learn: set stage.kind: dpo (or simpo, orpo, cpo, kto, rm), or give rows with "
+    "one answer each."
 )
 _HINTS = {
     "preference_row": PAIRS,
+    "answers_equal": "Both answers of these rows are the same, so there is nothing to prefer: "
+    "look at the columns of the better and the worse answer.",
     "no_pair": "This stage compares two answers to a question: its rows need a chosen and a "
     "rejected one. stage.kind: kto learns from single answers that were found good or bad.",
     "no_question": "Stage grpo asks questions: its rows need one, and the last turn of a dialogue "
     "that is asked comes from the user.",
     "no_judgement": "Stage kto needs to know which answers are good: add a column kto_tag, label "
-    "or desirable with true or false, or give it pairs.",
+    "or desirable with true or false, name a column of other words as label_field, or give it "
+    "pairs.",
 }
 
 

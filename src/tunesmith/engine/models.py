@@ -139,6 +139,14 @@ def load_reward_model(
     check_model_files(directory, trust_remote_code=trust_remote_code)
     config = load_config(directory, trust_remote_code=trust_remote_code, rope=rope)
     check_vocabulary(directory, config)
+    if is_reward_model(directory) and config.num_labels != 1:
+        raise ModelError(
+            f"{directory} is a classifier with {config.num_labels} labels; a reward model has one, "
+            "its score.",
+            hint="Train one with stage.kind: rm, or name a sequence classifier with one label.",
+            code="reward_model_of_labels",
+            labels=config.num_labels,
+        )
     config.num_labels = 1
     if config.pad_token_id is None:
         config.pad_token_id = _padding_of(directory)

@@ -26,6 +26,7 @@ from tunesmith.engine.memory import MemoryEstimate, free_memory
 from tunesmith.engine.methods.quantised import num_parameters
 from tunesmith.engine.process import keep_freed_memory
 from tunesmith.engine.reporter import Reporter
+from tunesmith.engine.reward_model import find_reward_models
 from tunesmith.engine.setup import (
     Base,
     choose_device,
@@ -115,6 +116,7 @@ class _Collector(Reporter):
 def make_plan(recipe: Recipe, run: RunDir) -> Plan:
     """Read the rows, load the model and measure; nothing is trained."""
     reporter = _Collector()
+    find_reward_models(recipe, run.path)
     device = choose_device(recipe.training.device)
     base = open_base(recipe, run, reporter, device)
     prepared = read_rows(recipe, run, base, TextTokenizer.load(base.tokenizer_dir), reporter)

@@ -18,12 +18,13 @@ from tunesmith.data.renderer import Renderer
 from tunesmith.engine.attention import register_flat_attention
 from tunesmith.engine.backbone import build_backbone
 from tunesmith.engine.batch import Document, lay_out
-from tunesmith.engine.generate import find_target, renderer_of
+from tunesmith.engine.generate import Target, find_target, renderer_of
 from tunesmith.engine.head import Head
 from tunesmith.engine.models import context_length, is_reward_model, load_reward_model
 from tunesmith.engine.reporter import Reporter
 from tunesmith.errors import ModelError
 from tunesmith.evaluation.rewards import Answered, NoReward
+from tunesmith.recipe import Grpo, Recipe
 from tunesmith.recipe.rewards import ModelReward
 
 BUDGET = {"cpu": 2048, "cuda": 32768, "mps": 4096}  # tokens at once
@@ -78,6 +79,37 @@ class ModelSource:
         """Nothing was started."""
 
 
+def find_reward_models(recipe: Recipe, base_dir: Path) -> None:
+    """ModelError where one that is to give rewards cannot be had, before anything else loads."""
+    if isinstance(recipe.stage, Grpo):
+        for reward in recipe.stage.rewards:
+            if isinstance(reward, ModelReward):
+                find_reward_model(reward, base_dir)
+
+
+def find_reward_model(reward: ModelReward, base_dir: Path) -> Target:
+    """Where a reward model lies; a folder is named from the folder of the run on."""
+    local = base_dir / Path(reward.model).expanduser()
+    try:
+        found = find_target(str(local) if local.is_dir() else reward.model)
+    except ModelError as error:
+        raise ModelError(
+            f"stage.rewards: the reward model {reward.model} cannot be had. {error.message}",
+            hint="Name the run of a training with stage.kind: rm, its folder, or a sequence "
+            "classifier with one label on a hub.",
+            code="reward_model_missing",
+            name=reward.model,
+        ) from error
+    if found.adapter is not None or not is_reward_model(found.directory):
+        raise ModelError(
+            f"{reward.model} is no reward model: it does not score texts.",
+            hint="Train one with stage.kind: rm, or name a sequence classifier with one label.",
+            code="not_a_reward_model",
+            name=reward.model,
+        )
+    return found
+
+
 def open_reward_model(
     reward: ModelReward,
     own: Renderer,
@@ -88,15 +120,7 @@ def open_reward_model(
     base_dir: Path,
 ) -> ModelSource:
     """Load a reward model; ModelError where it is none."""
-    local = base_dir / Path(reward.model).expanduser()
-    found = find_target(str(local) if local.is_dir() else reward.model)
-    if found.adapter is not None or not is_reward_model(found.directory):
-        raise ModelError(
-            f"{reward.model} is no reward model: it does not score texts.",
-            hint="Train one with stage.kind: rm, or name a sequence classifier with one label.",
-            code="not_a_reward_model",
-            name=reward.model,
-        )
+    found = find_reward_model(reward, base_dir)
     model: Any = load_reward_model(
         found.directory, seed=0, dtype=dtype, attention=register_flat_attention(), device=device
     )
@@ -108,5 +132,12 @@ def open_reward_model(
             f"The reward model {reward.model} has another tokenizer: every answer is put into its "
             "own template and tokens before it is scored.",
             "Nothing has to be done. A reward model made from the same base saves that work.",
+        )
+    if renderer.template_source.startswith("default"):
+        reporter.warn(
+            "reward_model_without_template",
+            f"The reward model {reward.model} has no chat template: it reads answers in the "
+            f"built-in one ({renderer.template_source.removeprefix('default ')}).",
+            "Put the template that it was trained with into its folder, as chat_template.jinja.",
         )
     return ModelSource(model, renderer, device)

@@ -30,6 +30,7 @@ from tunesmith.engine.model_card import Measure
 from tunesmith.engine.optimizer import Optimizers
 from tunesmith.engine.ranks import Ranks
 from tunesmith.engine.reporter import Reporter
+from tunesmith.engine.reward_model import find_reward_models
 from tunesmith.engine.rollout_setup import opened_trainer
 from tunesmith.engine.row_losses import RowLosses
 from tunesmith.engine.setup import (
@@ -66,6 +67,7 @@ def train(
     """Train one recipe to the end, from a checkpoint that was found, or from the beginning."""
     faults = Faults()
     refuse_processes(recipe, ranks)
+    find_reward_models(recipe, run.path)
     base = open_base(recipe, run, reporter, device)
     tokenizer = TextTokenizer.load(base.tokenizer_dir)
     prepared = read_rows(recipe, run, base, tokenizer, reporter)

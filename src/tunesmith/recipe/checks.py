@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tunesmith.recipe.adapters import ADAPTERS, Lora, starts_as_base
 from tunesmith.recipe.capabilities import RULES, Contradiction
 from tunesmith.recipe.capabilities import clash as _clash
-from tunesmith.recipe.stages import Dpo, Grpo, Kto
+from tunesmith.recipe.stages import Cpo, Dpo, Grpo, Kto
 from tunesmith.recipe.words import Words, listed
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _NEAR = 1e-6  # shares such as 33.3 + 33.3 + 33.4 may miss 100 by a rounding of 
 def contradictions(recipe: Recipe) -> list[Contradiction]:
     """All contradictions of a recipe at once."""
     checks = (
-        *(_token_budget, _stopping, _formats, _references, _metrics, _rollouts),
+        *(_token_budget, _smoothing, _stopping, _formats, _references, _metrics, _rollouts),
         *(_held_out_data, _held_out_fractions, _held_out_columns),
         *(_shares, _general),
         *RULES,
@@ -34,6 +34,15 @@ def _token_budget(recipe: Recipe) -> Iterator[Contradiction]:
     if tokens is not None and tokens < longest:
         paths = ("training.batch_tokens", "data.max_length")
         yield _clash(paths, "batch_below_row", tokens=tokens, longest=longest)
+
+
+def _smoothing(recipe: Recipe) -> Iterator[Contradiction]:
+    stage = recipe.stage
+    if not isinstance(stage, Dpo | Cpo) or stage.loss not in ("hinge", "ipo"):
+        return
+    if stage.label_smoothing:
+        paths = ("stage.label_smoothing", "stage.loss")
+        yield _clash(paths, "smoothing_of_another_loss", loss=stage.loss)
 
 
 def _stopping(recipe: Recipe) -> Iterator[Contradiction]:

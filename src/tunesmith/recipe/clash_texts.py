@@ -17,6 +17,12 @@ CLASHES: Final[Mapping[str, Text]] = {
         "training.batch_tokens（{tokens}）小于 data.max_length（{longest}）：最长的数据放不下。",
         "请将 training.batch_tokens 增大到 {longest} 以上，或减小 data.max_length。",
     ),
+    "smoothing_of_another_loss": Text(
+        "stage.label_smoothing has no part in stage.loss: {loss}.",
+        "Write stage.loss: sigmoid or robust, or remove stage.label_smoothing.",
+        "stage.loss: {loss} 不使用 stage.label_smoothing。",
+        "请填写 stage.loss: sigmoid 或 robust，或删去 stage.label_smoothing。",
+    ),
     "patience_without_validation": Text(
         "training.stop.patience ({patience}) counts evaluations, but data.validation.kind is none.",
         "Write data.validation.kind: split, or remove training.stop.patience.",

@@ -258,7 +258,7 @@ def _schema(
         assert new, f"replacing the values of {found} did not help"
         for path in new:
             failed[path] = _entry_problem(path, found[path], assembled) or _problem(
-                path, found[path]["type"], assembled, names
+                path, found[path], assembled, names
             )
             _replace(tree, path)
 
@@ -266,7 +266,7 @@ def _schema(
 def _wrong_booleans(assembled: Assembled, names: _Names) -> dict[str, Problem]:
     """`epochs: yes` is a slip of the pen, though Python counts true as 1."""
     return {
-        path: _problem(path, "bool", assembled, names)
+        path: _problem(path, {"type": "bool"}, assembled, names)
         for path, placed in assembled.values.items()
         if isinstance(placed.value, bool) and "bool" not in catalog()[generic(path)].types
     }
@@ -285,14 +285,17 @@ def _path_of(location: tuple[int | str, ...]) -> str:
     return path.rstrip("\0")
 
 
-def _problem(path: str, kind: str, assembled: Assembled, names: _Names) -> Problem:
-    doc = catalog().get(generic(path))
+def _problem(path: str, error: Mapping[str, Any], assembled: Assembled, names: _Names) -> Problem:
+    doc, kind = catalog().get(generic(path)), error["type"]
     line = assembled.line(path)
     value = assembled.values[path].value if path in assembled.values else None
     if doc is None:
         return problem("unreadable_value", path, line, value=quoted(value))
     if kind == "missing":
         return problem("missing", path, example=_example(doc), help=_first_sentence(doc))
+    if kind == "literal_error":  # a section of another kind may take other words
+        own = tuple(each for each in doc.choices if f"'{each}'" in error["ctx"]["expected"])
+        doc = replace(doc, choices=own or doc.choices)
     is_empty = kind in ("string_too_short", "too_short")
     return problem(
         "empty_value" if is_empty else "bad_value",

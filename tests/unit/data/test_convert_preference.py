@@ -248,7 +248,7 @@ def test_a_run_counts_bad_answers_by_line_and_refuses_pairs(
     assert source["dropped"]["undesirable_answer"]["lines"] == [2]
     with pytest.raises(DataError, match="preference_row 2") as caught:
         _prepared(tmp_path, tokenizer, [SHAREGPT, SHAREGPT])
-    assert "sft cannot learn from pairs" in caught.value.hint
+    assert "this stage cannot learn" in caught.value.hint
 
 
 _names = st.sampled_from(
@@ -313,6 +313,16 @@ def test_an_unusual_word_among_the_first_tags_does_not_hide_the_column(odd: str)
         False,
         True,
     ]
+
+
+def test_an_odd_label_among_judgements_costs_its_row_alone() -> None:
+    rows = [{"instruction": "q", "output": "a", "label": tag} for tag in (True, False, "perhaps")]
+    found = find_layout(rows, Dataset(dataset="a"), "a")
+    assert found.kind == "unpaired_preference"
+    judged = [found.convert(row) for row in rows[:2]]
+    assert [isinstance(r, UnpairedPreference) and r.desirable for r in judged] == [True, False]
+    with pytest.raises(RowUnusable, match="label_not_true_or_false"):
+        found.convert(rows[2])
 
 
 def test_a_tag_that_cannot_be_read_is_told_for_its_row() -> None:

@@ -184,6 +184,27 @@ def test_all_problems_are_reported_at_once_with_their_lines() -> None:
     assert len(problems(text)) == 6
 
 
+def test_a_wrong_word_is_answered_with_the_words_of_its_stage_alone() -> None:
+    for stage, kept, others in (
+        ("{kind: dpo, loss: kto}", "sigmoid, hinge, ipo, robust", "dapo"),
+        ("{kind: dpo, reference: copy}", "auto, adapter_off, cached", "copy."),
+        ("{kind: grpo, loss: ipo, rewards: [json]}", "dapo", "hinge"),
+    ):
+        (only,) = problems(BASE + f"stage: {stage}\n")
+        assert kept in only["message"]
+        assert others not in only["message"].partition("The default")[0]
+
+
+@pytest.mark.parametrize("stage", ["dpo", "cpo"])
+@pytest.mark.parametrize("loss", ["hinge", "ipo"])
+def test_smoothing_is_refused_where_the_loss_knows_none(stage: str, loss: str) -> None:
+    smoothed = f"stage: {{kind: {stage}, loss: {loss}, label_smoothing: 0.1}}\n"
+    (only,) = problems(BASE + smoothed)
+    assert only["code"] == "smoothing_of_another_loss"
+    assert loss in only["message"]
+    loads(BASE + smoothed.replace(loss, "sigmoid"), source="r.yaml")
+
+
 def test_the_error_fits_on_one_screen_and_its_details_hold_everything() -> None:
     text = BASE + "".join(f"unknown{n}: 1\n" for n in range(50))
     with pytest.raises(RecipeError) as caught:
