@@ -140,6 +140,10 @@ ENGINE: Final[dict[str, tuple[str, str]]] = {
         "stage.rewards：找不到奖励模型 {name}。",
         "请填写 stage.kind: rm 训练的结果，或模型中心上只有一个标签的序列分类模型。",
     ),
+    "adapter_of_reward_model": (
+        "所选适配器属于奖励模型：它为回答打分，而此训练阶段学习写出回答。",
+        "请更换 adapter.continue_from，或使用 stage.kind: rm。",
+    ),
     "packing_not_read": (
         "该模型以 {method} 量化，但其位数或格式不受支持。",
         "请选择未量化的模型，或 GPTQ（2、4、8 位）、AWQ（gemm，4 位）量化的模型。",

@@ -196,6 +196,13 @@ def _continue(
             f"{folder} is no LoRA adapter; only those can be continued.",
             hint="Choose another adapter.continue_from, or leave it out.",
         )
+    if config.task_type == "SEQ_CLS" and not hasattr(model, "score"):
+        raise ModelError(
+            f"{folder} is the adapter of a reward model: it scores answers, and this stage writes "
+            "them.",
+            hint="Choose another adapter.continue_from, or write stage.kind: rm.",
+            code="adapter_of_reward_model",
+        )
     for name, stored, wanted in (
         ("rank", config.r, adapter.rank),
         ("alpha", config.lora_alpha, adapter.alpha),

@@ -20,7 +20,7 @@ from tunesmith.engine.adapter import (
     trainable_parameters,
 )
 from tunesmith.engine.methods.put_on import put_on
-from tunesmith.engine.models import load_model
+from tunesmith.engine.models import load_model, load_reward_model
 from tunesmith.errors import ModelError, RecipeError
 from tunesmith.recipe import Full, Lora
 from tunesmith.recipe.adapters import Expand, Freeze
@@ -180,6 +180,19 @@ def test_an_adapter_of_another_model_is_refused(tiny_model_dir: TinyModel, tmp_p
     recipe = Lora(rank=4, continue_from=str(tmp_path / "first"))
     with pytest.raises(ModelError, match="does not fit the base model"):
         apply_adapter(load_model(tiny_model_dir("gpt2")), recipe, seed=1)
+
+
+def test_the_adapter_of_a_reward_model_is_no_start_for_another_stage(
+    tiny_model_dir: TinyModel, tmp_path: Path
+) -> None:
+    base = tiny_model_dir("llama")
+    scorer = load_reward_model(
+        base, seed=1, dtype=torch.float32, attention="sdpa", device=torch.device("cpu")
+    )
+    apply_adapter(scorer, Lora(rank=4), seed=1).save_pretrained(str(tmp_path / "scores"))
+    recipe = Lora(rank=4, continue_from=str(tmp_path / "scores"))
+    with pytest.raises(ModelError, match="adapter of a reward model"):
+        apply_adapter(load_model(base), recipe, seed=1)
 
 
 def test_an_adapter_of_another_size_is_refused_with_both_shapes(
