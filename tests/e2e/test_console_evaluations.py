@@ -136,7 +136,7 @@ def test_a_wrong_answer_leads_to_its_training_rows_and_to_the_next_job(
         row = page.locator(".boxed", has=page.get_by_role("link", name="counted@1, Row")).first
         row.get_by_role("button", name="Change the answer").click()
         row.get_by_label("Answer of the row").fill("Surely so.")
-        expect(page.get_by_text("1 rows changed, 0 removed.")).to_be_visible()
+        expect(page.get_by_text("1 row changed, 0 removed.")).to_be_visible()
         page.get_by_role("button", name="Make the version and train").click()
         expect(page.get_by_role("heading", name="counting-next")).to_be_visible()
         assert found.faults == []

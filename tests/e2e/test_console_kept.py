@@ -114,6 +114,7 @@ def test_what_was_typed_outlives_the_end_of_the_session(chromium: Browser, serve
         expect(page.get_by_role("button", name="Sign in")).to_have_count(0)
         expect(answer).to_have_value("a better answer")
         page.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("Version 2 is made.")).to_be_visible()
         expect(page.get_by_text("a better answer").first).to_be_visible()
         with server.api() as client:
             assert client.get(f"/datasets/{dataset}").json()["num_versions"] == 2
@@ -174,7 +175,7 @@ def test_files_that_cannot_be_read_are_refused_before_they_are_sent(
     with watched(chromium, server) as found:
         page = found.page
         found.open("/datasets")
-        page.get_by_role("button", name="Upload dataset").click()
+        page.get_by_role("button", name="Upload dataset").first.click()
         dialog = page.get_by_role("dialog")
         dialog.locator("input[type=file]").set_input_files(
             [{"name": name, "mimeType": "text/plain", "buffer": text} for name, text in files]
