@@ -134,7 +134,7 @@ def test_fewer_than_a_hundred_rows_are_refused_with_the_count(
 
 def test_few_rows_and_many_epochs_are_warned_of(server: Server) -> None:
     """H4, H5."""
-    job = submit(server, recipe={"training": {"epochs": 20, "learning_rate": 1e-4}})
+    job = submit(server, recipe={"training": {"epochs": 20, "learning_rate": 1e-2}})
     assert {"high_rate_small_data", "many_epochs"} <= {each["code"] for each in job["notices"]}
 
 

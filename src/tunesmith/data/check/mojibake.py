@@ -145,6 +145,9 @@ def _mended_once(text: str) -> str | None:
     if _find_as_gbk(text) or _find_short(text):
         return _from_gbk(text)
     if _reads_as_latin(text):
+        # Bytes that are UTF-8 as well as Chinese: nobody can tell which was meant.
+        if any(_decoded(run[0]) for run in _AS_LATIN.finditer(text)):
+            return None
         return _AS_LATIN.sub(lambda run: _from_latin(run[0]) or run[0], text)
     # A first byte without the others behind what can be restored: characters were cut off there.
     if any(_CUT_OFF.match(text, run.end()) for run in _RUN_IN_GARBLED.finditer(text)):

@@ -180,6 +180,7 @@ ACCENTED = st.characters(min_codepoint=0xC0, max_codepoint=0x17F, exclude_charac
 
 @given(st.text(ACCENTED, min_size=2, max_size=20))
 @example("\u0130\u00c0\u00c1")  # its bytes are Chinese in GB 2312, too
+@example("\u0162\u00f4")  # and so are these, whole
 def test_a_mended_text_is_what_somebody_garbled(text: str) -> None:
     assume(find_mojibake(text) is None)
     try:
