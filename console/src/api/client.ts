@@ -78,7 +78,7 @@ export function whenSignedOut(listener: () => void): () => void {
   return () => onSignedOut.delete(listener);
 }
 
-/** For requests that go past `ask`: a stream, an upload. */
+/** For requests that go past `ask`, such as a stream. */
 export function tellSignedOut(status: number): void {
   if (status === 401) for (const tell of onSignedOut) tell();
 }

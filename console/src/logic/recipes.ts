@@ -19,8 +19,8 @@ export function written(value: unknown): unknown {
   if (Array.isArray(value)) return value.length ? value.map(written) : "";
   if (value === null || value === undefined) return "";
   if (typeof value !== "object") return value;
-  const kept = Object.entries(value).filter(([, each]) => written(each) !== "");
-  return Object.fromEntries(kept.map(([name, each]) => [name, written(each)]));
+  const entries = Object.entries(value).map(([name, each]) => [name, written(each)] as const);
+  return Object.fromEntries(entries.filter(([, each]) => each !== ""));
 }
 
 function shown(value: unknown): string {

@@ -286,8 +286,7 @@ def _take_base(
 def _check_base(session: Session, found: Resolved, loaded: Loaded, settings: Settings) -> None:
     """What the weights of the base cannot be asked for, where the recipe is right in itself."""
     if found.base is not None and holds_vectors(found.base):
-        below = found.base.base
-        found.problems.append(problem("base_of_vectors", "model.base", below=below))
+        found.problems.append(problem("base_of_vectors", "model.base", below=found.base.base))
     place, name = DataDir(settings.data_dir), found.base_reference
     rests_on = ground_of(name) if found.base is None else ground(session, found.base)
     below = folders(session, place, found.base, name)
