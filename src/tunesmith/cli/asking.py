@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -154,8 +155,10 @@ def _key(variable: str | None) -> str:
     return value
 
 
-def settings(test: TestSet, requests: Requests, scoring: Scoring) -> Settings:
-    """How the model is asked and scored."""
+def settings(
+    test: TestSet, requests: Requests, scoring: Scoring, *, only_answers: bool
+) -> Settings:
+    """How the model is asked and scored; an address gives answers and nothing else."""
     from tunesmith.evaluation.endpoint import Sampling
     from tunesmith.evaluation.evaluate import Settings
     from tunesmith.evaluation.scoring import Options
@@ -166,7 +169,11 @@ def settings(test: TestSet, requests: Requests, scoring: Scoring) -> Settings:
         if path is not None and not path.exists():
             raise InputError(f"There is no {path}.", code="file_missing")
     options = Options(
-        scoring.sql_fixtures, scoring.allow_code, _schema(scoring.schema), scoring.scorer
+        scoring.sql_fixtures,
+        scoring.allow_code,
+        _schema(scoring.schema),
+        scoring.scorer,
+        only_answers,
     )
     judge = endpoint(scoring.judge, scoring.judge_model, scoring.judge_key_env, requests.patience)
     return Settings(
@@ -225,6 +232,21 @@ def introduce(test: TestSet, selection: Selection) -> None:
         say(f"{selection.choice.why()} Others: --scores.", to=sys.stderr)
 
 
+def unscored(counts: Iterable[tuple[str, int, int]]) -> list[str]:
+    """Which scores some rows lack, those with one reason together.
+
+    Args:
+        counts: The name of each score, how many rows have none, and how many rows there are.
+    """
+    from tunesmith.evaluation.report.texts import unscored_text
+
+    names: dict[str, list[str]] = {}
+    for name, missing, total in counts:
+        if text := unscored_text(name, missing, total, "en"):
+            names.setdefault(text, []).append(name)
+    return [f"{', '.join(found)}: {text}." for text, found in names.items()]
+
+
 def number(value: float, unit: str) -> str:
     """A score as people read it."""
     if value != value:
@@ -233,5 +255,7 @@ def number(value: float, unit: str) -> str:
         return f"{value:.1%}"
     if unit == "characters":
         return f"{value:,.0f} characters"
+    if unit == "number" and 0 < abs(value) < 1:
+        return f"{value:.3g}"
     suffix = " s" if unit == "seconds" else ""
     return f"{value:,.2f}{suffix}" if abs(value) < 100 else f"{value:,.0f}{suffix}"

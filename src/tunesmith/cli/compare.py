@@ -81,10 +81,13 @@ def compare(
         order = {"base": base, "scores": names, "gate": rules.model_dump(exclude_unset=True)}
         return evaluating.evaluate(tuned, rows, shown, **order)
     test = asking.test_set(rows)
-    exam = set_exam(test, rows.out, asking.settings(test, requests, scoring), rules, names)
+    places = _places(base, tuned, base_endpoint or endpoint, endpoint, requests)
+    told_by_address = any(place.endpoint is not None for place in places)
+    settings = asking.settings(test, requests, scoring, only_answers=told_by_address)
+    asks = told_by_address or all(place.weights().writes for place in places)
+    exam = set_exam(test, rows.out, settings, rules, names, asks=asks)
     if not shown.quiet:
         asking.introduce(test, exam.selection)
-    places = _places(base, tuned, base_endpoint or endpoint, endpoint, requests)
     with progress(quiet=shown.quiet, stopped=asking.STOPPED) as on_progress:
         found = run(*places, exam, on_progress=on_progress)
     finish(found, rows.out, comparison_page(found, asking.language(shown.lang)))
@@ -142,7 +145,7 @@ def _gate_in(path: Path) -> dict[str, Any]:
 
 def told(found: Comparison, page: Path, width: int = 96) -> str:
     """The verdict, the reasons, the scores, and where the report lies."""
-    from tunesmith.evaluation.report.texts import number, reason_text, signed, unscored_text
+    from tunesmith.evaluation.report.texts import number, reason_text, signed
 
     reasons = [reason_text(reason, "en") for reason in found.verdict.reasons]
     lines = [f"\nVerdict: {found.verdict.result}"]
@@ -159,9 +162,8 @@ def told(found: Comparison, page: Path, width: int = 96) -> str:
             f"  {each.name:<18}{values[0]:>12}{values[1]:>12}"
             f"{signed(gained.value, unit):>13}   {span}"
         )
-    for each in found.contests:
-        total = len(each.base.rows)
-        text = unscored_text(each.name, total - each.num_rows, total, "en")
-        lines += [f"  {each.name}: {text}."] if text else []
+    total = len(found.test.rows)
+    counts = [(each.name, total - each.num_rows, total) for each in found.contests]
+    lines += [f"  {line}" for line in asking.unscored(counts)]
     lines += ["", table([("report", str(short_path(page)))])]
     return "\n".join(lines)

@@ -97,7 +97,8 @@ def _score(
     if keep is not None:
         check_name(keep)
     test = asking.test_set(rows)
-    settings = asking.settings(test, requests, scoring)
+    is_address = place.endpoint is not None
+    settings = asking.settings(test, requests, scoring, only_answers=is_address)
     selection = select(test.rows, scores, settings.options)
     if not shown.quiet:
         asking.introduce(test, selection)
@@ -114,10 +115,12 @@ def _score(
 
 def _told(found: Evaluation, page: Path, document: dict[str, Any]) -> str:
     rows = [(score.name, asking.number(score.value, score.unit)) for score in found.scores]
-    lines = [f"\n{len(found.test.rows):,} rows answered by {found.model}:", table(rows)]
+    done = "answered by" if found.is_answered else "measured with"
+    lines = [f"\n{len(found.test.rows):,} rows {done} {found.model}:", table(rows)]
     if found.refused:
         lines.append(f"\n{found.refused} requests were refused; they count as wrong.")
-    lines += _unscored(found)
+    counts = [(score.name, score.num_unscored, len(score.rows)) for score in found.scores]
+    lines += [f"\n{line}" for line in asking.unscored(counts)]
     if document.get("cut_off"):
         lines.append(
             f"\n{document['cut_off']} answers reached --max-tokens and were cut off there."
@@ -130,12 +133,3 @@ def _told(found: Evaluation, page: Path, document: dict[str, Any]) -> str:
     beside += ["--endpoint", found.address] if found.address else []
     lines += ["\nBeside another model:", f"  {command_line(*beside)}"]
     return "\n".join(lines)
-
-
-def _unscored(found: Evaluation) -> list[str]:
-    from tunesmith.evaluation.report.texts import unscored_text
-
-    told = (
-        (s.name, unscored_text(s.name, s.num_unscored, len(s.rows), "en")) for s in found.scores
-    )
-    return [f"\n{name}: {text}." for name, text in told if text]

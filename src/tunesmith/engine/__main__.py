@@ -92,6 +92,12 @@ def _score(arguments: list[str]) -> int:
     return main(arguments)
 
 
+def _pairs(arguments: list[str]) -> int:
+    from tunesmith.engine.pairs import main
+
+    return main(arguments)
+
+
 def _embed(arguments: list[str]) -> int:
     from tunesmith.engine.embed import main
 
@@ -119,6 +125,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "chat": _chat,
     "answer": _answer,
     "score": _score,
+    "pairs": _pairs,
     "embed": _embed,
     "export": _export,
     "tokenizer": _tokenizer,

@@ -269,3 +269,14 @@ class _ChunkedLogProbs(torch.autograd.Function):
 def token_log_probs(hidden_ND: Tensor, labels_N: Tensor, head: Head) -> TokenLogProbs:
     """Log-probabilities of labels; gradients of the head go straight into the arena."""
     return TokenLogProbs(*_ChunkedLogProbs.apply(hidden_ND, labels_N, head))
+
+
+@torch.no_grad()
+def divergence(hidden_ND: Tensor, head: Head, other_ND: Tensor, other: Head) -> Tensor:
+    """KL(head || other) at each position, over the whole vocabulary, in nats: [N]."""
+    found = torch.empty(len(hidden_ND), dtype=torch.float32, device=hidden_ND.device)
+    for part in _chunks(len(hidden_ND), head):
+        own = torch.log_softmax(_chunk_logits(hidden_ND[part], head, False)[0], -1)
+        theirs = torch.log_softmax(_chunk_logits(other_ND[part], other, False)[0], -1)
+        found[part] = torch.linalg.vecdot(own.exp(), own - theirs)
+    return found

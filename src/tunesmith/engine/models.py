@@ -30,7 +30,7 @@ from tunesmith.engine.model_sources import (
 )
 from tunesmith.errors import ModelError
 from tunesmith.models.adapters import is_in_front
-from tunesmith.models.files import check_model_files, kind_of
+from tunesmith.models.files import check_model_files, is_reward_model, kind_of
 from tunesmith.models.vocabulary import check_tokenizer_size
 
 if TYPE_CHECKING:
@@ -159,12 +159,6 @@ def load_reward_model(
 
 
 _CAUSAL, _REWARD = "AutoModelForCausalLM", "AutoModelForSequenceClassification"
-
-
-def is_reward_model(directory: Path) -> bool:
-    """True for a folder whose model scores texts and writes none."""
-    settings = json.loads((directory / "config.json").read_bytes())
-    return any("SequenceClassification" in name for name in settings.get("architectures") or ())
 
 
 def _padding_of(directory: Path) -> int | None:

@@ -20,10 +20,12 @@ from tunesmith.engine.backbone import build_backbone
 from tunesmith.engine.batch import Document, lay_out
 from tunesmith.engine.generate import Target, find_target, renderer_of
 from tunesmith.engine.head import Head
-from tunesmith.engine.models import context_length, is_reward_model, load_reward_model
+from tunesmith.engine.models import context_length, load_reward_model
 from tunesmith.engine.reporter import Reporter
+from tunesmith.engine.stages.reward import document_rewards
 from tunesmith.errors import ModelError
 from tunesmith.evaluation.rewards import Answered, NoReward
+from tunesmith.models.files import is_reward_model
 from tunesmith.recipe import Grpo, Recipe
 from tunesmith.recipe.rewards import ModelReward
 
@@ -60,9 +62,7 @@ class ModelSource:
     def _scores(self, documents: list[Document]) -> list[float]:
         numbers = list(range(len(documents)))
         batch = lay_out(documents, numbers, numbers, self._device)
-        hidden_TD = self._backbone(batch.ids_T, batch.positions_T, batch.documents)
-        ends = hidden_TD[batch.ends()].to(self._head.weight_VD.dtype)
-        return self._head.logits(ends)[:, 0].float().tolist()
+        return document_rewards(self._backbone, self._head, batch).tolist()
 
     def _document(self, answer: Answered) -> Document | NoReward:
         turns = [Message(m["role"], m.get("content") or "") for m in answer.messages]

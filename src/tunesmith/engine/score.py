@@ -23,28 +23,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from torch import Tensor
 
-from tunesmith.data.batches import micro_batches
 from tunesmith.data.renderer import Renderer
 from tunesmith.data.table import TableWriter, TokenTable
 from tunesmith.data.tokenise import Fit, Source, Tokeniser
-from tunesmith.engine.attention import register_flat_attention
-from tunesmith.engine.backbone import build_backbone
-from tunesmith.engine.batch import flat_batch
-from tunesmith.engine.fused import Backbone
+from tunesmith.engine.batch import FlatBatch
 from tunesmith.engine.generate import load_for_inference
-from tunesmith.engine.head import Head, language_loss
-from tunesmith.engine.loop import SMALLEST_MICRO_BATCH, is_out_of_memory
-from tunesmith.engine.memory import CPU_MICRO_BATCH, CUDA_MICRO_BATCH
+from tunesmith.engine.head import language_loss
 from tunesmith.engine.models import context_length, exact_context
-from tunesmith.errors import DataError, RunFailed
+from tunesmith.engine.scorer import OnProgress, Reader, Scorer, sums_by_document
+from tunesmith.errors import DataError
 from tunesmith.recipe import Dataset
 from tunesmith.runs.files import storage_errors
 
 INTERRUPTED = 130
-ROWS_AT_ONCE = 1024  # that are packed together; long ones then lie with short ones
 DEFAULT_LENGTH = 4096  # tokens of a row, where the model's context is not shorter
-OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -68,7 +62,7 @@ class Measured:
 
 def main(arguments: list[str]) -> int:
     """Measure the rows of some files."""
-    options = _parse(arguments)
+    options = options_of("score", arguments)
     try:
         measured = score_files(
             options.target,
@@ -76,18 +70,19 @@ def main(arguments: list[str]) -> int:
             adapter=options.adapter,
             device=options.device,
             max_length=options.max_length,
-            on_progress=_tell,
+            on_progress=tell,
         )
     except KeyboardInterrupt:
         return INTERRUPTED
     measured.write(options.out)
     facts = {"truncated": measured.truncated, "dropped": measured.dropped}
-    _write({"kind": "done", "rows": len(measured.rows), **facts})
+    write({"kind": "done", "rows": len(measured.rows), **facts})
     return 0
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tunesmith.engine score")
+def options_of(command: str, arguments: list[str]) -> argparse.Namespace:
+    """The options of a command that measures rows with a model."""
+    parser = argparse.ArgumentParser(prog=f"tunesmith.engine {command}")
     parser.add_argument("target", help="a run, a model folder, `starter` or a hub id")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="files of rows")
     parser.add_argument("--out", type=Path, required=True, help="Parquet")
@@ -112,46 +107,42 @@ def score_files(
         on_progress("download" if unit == "bytes" else "Downloading files", done, total)
 
     answerer = load_for_inference(target, adapter=adapter, device=device, on_progress=on_download)
-    config = answerer.model.config
-    limits = (max_length or DEFAULT_LENGTH, context_length(config), exact_context(config))
-    limit = min(length for length in limits if length is not None)
+    limit = limit_of(answerer.model.config, max_length)
     with tempfile.TemporaryDirectory(prefix="tunesmith-score-") as folder:
-        table = tokenise(files, answerer.renderer, limit, Path(folder), on_progress)
+        table = tokenise(
+            files, answerer.renderer, Fit(limit, "truncate"), Path(folder), on_progress
+        )
         return measure(answerer.model, table, answerer.device, on_progress)
 
 
+def limit_of(config: Any, max_length: int | None) -> int:
+    """Most tokens of a row: what is wanted, as far as the model has positions for them."""
+    limits = (max_length or DEFAULT_LENGTH, context_length(config), exact_context(config))
+    return min(length for length in limits if length is not None)
+
+
 def tokenise(
-    files: list[Path], renderer: Renderer, limit: int, folder: Path, on_progress: OnProgress
+    files: list[Path], renderer: Renderer, fit: Fit, folder: Path, on_progress: OnProgress
 ) -> TokenTable:
     """The rows as the renderer of training sees them, on disk."""
     sources = [Source(file, file.name, 0, Dataset(dataset=file.name), None) for file in files]
     with TableWriter(folder) as writer:
-        Tokeniser(renderer, Fit(limit, "truncate"), writer, on_progress).run(sources)
+        Tokeniser(renderer, fit, writer, on_progress).run(sources)
     return TokenTable.open(folder)
 
 
-@torch.no_grad()
 def measure(
     model: Any, table: TokenTable, device: torch.device, on_progress: OnProgress
 ) -> Measured:
     """The mean loss of every row over its label tokens; parts of one row count together."""
-    dropped: Counter[str] = Counter()
-    for tally in table.about["tallies"]:
-        dropped.update({reason: lines["count"] for reason, lines in tally["dropped"].items()})
+    dropped = dropped_of(table)
     if not len(table):
-        told = ", ".join(f"{reason} {count:,}" for reason, count in dropped.items())
-        raise DataError(
-            f"None of the rows has a token to score: {told or 'there are none'}.",
-            hint="Rows with one answer, or plain texts, can be scored; `tunesmith data check` with "
+        raise nothing_to_score(
+            dropped,
+            "Rows with one answer, or plain texts, can be scored; `tunesmith data check` with "
             "--model says more.",
-            code="no_trainable_rows",
         )
-    scorer = _Scorer(model, device)
-    sums = np.zeros(len(table), np.float64)
-    for start in range(0, len(table), ROWS_AT_ONCE):
-        rows = np.arange(start, min(start + ROWS_AT_ONCE, len(table)))
-        scorer.add(table, rows, sums)
-        on_progress("Scoring", int(rows[-1]) + 1, len(table))
+    sums = Scorer(device, _losses_by(Reader.of(model)), 1).run(table, on_progress)[:, 0]
     numbers, first = np.unique(table.lines, return_inverse=True)
     tokens = np.bincount(first, table.label_counts)
     return Measured(
@@ -159,68 +150,42 @@ def measure(
         losses=np.bincount(first, sums) / np.maximum(tokens, 1),
         tokens=tokens.astype(np.int64),
         truncated=int((table.full_lengths > table.lengths).sum()),
-        dropped=dict(dropped),
+        dropped=dropped,
     )
 
 
-class _Scorer:
-    """A model without gradients, on the flat layout of training."""
-
-    def __init__(self, model: Any, device: torch.device) -> None:
-        self._device = device
-        self._budget = CUDA_MICRO_BATCH if device.type == "cuda" else CPU_MICRO_BATCH
-        attention = "eager" if _needs_eager(model) else "flat"
-        model.set_attn_implementation(
-            register_flat_attention() if attention == "flat" else attention
-        )
-        model.requires_grad_(False)
-        self._backbone: Backbone = build_backbone(model, attention=attention)
-        self._backbone.refresh()
-        self._head = Head.of(model)
-
-    def add(self, table: TokenTable, rows: np.ndarray, sums: np.ndarray) -> None:
-        """Add the losses of some rows to their sums; half the micro-batch if memory is short."""
-        for group in micro_batches(rows, table.lengths, self._budget):
-            try:
-                sums[group] = self._losses(table, group)
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._shrink(table, group, error)
-                self.add(table, group, sums)
-
-    def _losses(self, table: TokenTable, rows: np.ndarray) -> np.ndarray:
-        batch = flat_batch(table, rows.tolist(), self._device)
-        hidden_TD = self._backbone(batch.ids_T, batch.positions_T, batch.documents)
-        sources_ND = hidden_TD[batch.sources_N]
-        _, scores = language_loss(sources_ND, batch.labels_N, self._head, num_targets=1)
-        found = np.zeros(len(rows), np.float64)
-        np.add.at(found, batch.row_of_N.cpu().numpy(), scores.loss_N.double().cpu().numpy())
-        return found
-
-    def _shrink(self, table: TokenTable, rows: np.ndarray, error: RuntimeError) -> None:
-        if len(rows) == 1 or self._budget <= SMALLEST_MICRO_BATCH:
-            raise RunFailed(
-                f"Out of memory on a row of {int(table.lengths[rows].max())} tokens.",
-                hint="Lower --max-length, or take a smaller model.",
-                code="out_of_memory",
-            ) from error
-        self._budget = max(SMALLEST_MICRO_BATCH, int(table.lengths[rows].sum()) // 2)
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+def dropped_of(table: TokenTable) -> dict[str, int]:
+    """Rows that could not be used, by reason."""
+    dropped: Counter[str] = Counter()
+    for tally in table.about["tallies"]:
+        dropped.update({reason: lines["count"] for reason, lines in tally["dropped"].items()})
+    return dict(dropped)
 
 
-def _needs_eager(model: Any) -> bool:
-    """Families with capped scores or attention sinks, which flat attention does not compute."""
-    config = model.config.get_text_config()
-    capped = getattr(config, "attn_logit_softcapping", None) is not None
-    return capped or config.model_type == "gpt_oss"
+def nothing_to_score(dropped: dict[str, int], hint: str) -> DataError:
+    told = ", ".join(f"{reason} {count:,}" for reason, count in dropped.items())
+    return DataError(
+        f"None of the rows has a token to score: {told or 'there are none'}.",
+        hint=hint,
+        code="no_trainable_rows",
+    )
 
 
-def _tell(kind: str, done: int, total: int) -> None:
-    _write({"kind": kind, "done": done, "total": total})
+def _losses_by(reader: Reader) -> Callable[[FlatBatch], Tensor]:
+    """Sums of the losses of the label tokens of each row."""
+
+    def losses(batch: FlatBatch) -> Tensor:
+        sources_ND = reader.hidden(batch)[batch.sources_N]
+        _, scores = language_loss(sources_ND, batch.labels_N, reader.head, num_targets=1)
+        return sums_by_document(scores.loss_N, batch)[:, None]
+
+    return losses
 
 
-def _write(fields: dict[str, Any]) -> None:
+def tell(kind: str, done: int, total: int) -> None:
+    write({"kind": kind, "done": done, "total": total})
+
+
+def write(fields: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(fields) + "\n")
     sys.stdout.flush()

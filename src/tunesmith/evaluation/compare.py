@@ -146,11 +146,28 @@ class Exam:
 
 
 def set_exam(
-    test: TestSet, folder: Path, settings: Settings, gate: Gate, scores: Sequence[str] = ()
+    test: TestSet,
+    folder: Path,
+    settings: Settings,
+    gate: Gate,
+    scores: Sequence[str] = (),
+    *,
+    asks: bool = True,
 ) -> Exam:
-    """The exam on some rows; scores are those that suit the references when none are named."""
-    selection = _selection(test, scores, gate, settings)
-    general = None if gate.general == NONE else read_test_set(gate.general, split="test")
+    """The exam on some rows; scores are those that suit the references when none are named.
+
+    Args:
+        asks: Both models write answers; else one is a reward model, and nothing is asked.
+    """
+    if not asks and settings.judge is not None:
+        raise InputError(
+            "A reward model writes no answers, so there is nothing for a judge to compare.",
+            hint="Leave --judge out.",
+            code="reward_model_writes_nothing",
+        )
+    selection = _selection(test, scores, gate, settings, asks=asks)
+    probed = asks and gate.general != NONE
+    general = read_test_set(gate.general, split="test") if probed else None
     gate = gate.model_copy(update={"primary": selection.primary})
     return Exam(test, selection, general, folder, settings, gate)
 
@@ -197,9 +214,11 @@ def _told(on_progress: OnProgress, side: str) -> OnProgress:
     return lambda kind, done, total: on_progress(f"{kind}, {side}", done, total)
 
 
-def _selection(test: TestSet, scores: Sequence[str], gate: Gate, settings: Settings) -> Selection:
+def _selection(
+    test: TestSet, scores: Sequence[str], gate: Gate, settings: Settings, *, asks: bool
+) -> Selection:
     """The scores with the primary one first: named by the gate, or by what the references are."""
-    selection = select(test.rows, scores, settings.options)
+    selection = select(test.rows, scores, settings.options, asks=asks)
     if settings.judge is not None and "judge" not in selection.names:
         selection = replace(selection, names=(*selection.names, "judge"))
     if gate.primary == "auto":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 
@@ -14,8 +15,8 @@ from tunesmith.runs.launch import engine_command, engine_environment
 OnProgress = Callable[[str, int, int], None]
 
 
-def let_engine(*words: str, what: str, code: str, on_progress: OnProgress) -> None:
-    """Run a command of the engine and pass its progress on.
+def let_engine(*words: str, what: str, code: str, on_progress: OnProgress) -> dict[str, Any]:
+    """Run a command of the engine and pass its progress on; what it said when it was done.
 
     Args:
         what: Could not be done, for the error: `The losses could not be measured`.
@@ -30,6 +31,7 @@ def let_engine(*words: str, what: str, code: str, on_progress: OnProgress) -> No
         ) as process,
     ):
         assert process.stdout is not None
+        told: dict[str, Any] = {}
         for line in process.stdout:
             told = orjson.loads(line)
             if told["kind"] != "done":
@@ -42,3 +44,4 @@ def let_engine(*words: str, what: str, code: str, on_progress: OnProgress) -> No
                 hint="`tunesmith doctor` says whether this machine is ready.",
                 code=code,
             )
+    return told

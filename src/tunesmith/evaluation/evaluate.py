@@ -3,6 +3,7 @@
 OUT/
   asked.json          what was asked: model, rows, settings
   predictions.jsonl   one line an answer, as they came
+  preferred.jsonl     in its place where pairs were measured and nothing was asked
   scores.json         the scores, for the model and row by row
   report.html         the same for people
   manifest.json       written last: files with sizes and SHA-256
@@ -35,7 +36,13 @@ from tunesmith.evaluation.predictions import (
     begin,
     read_predictions,
 )
+from tunesmith.evaluation.preferences import (
+    Preferences,
+    engine_preferences,
+    preferred_answers,
+)
 from tunesmith.evaluation.rows import TestRow, TestSet
+from tunesmith.evaluation.scores.preferences import NAMES as PREFERENCES
 from tunesmith.evaluation.scores.score import Score
 from tunesmith.evaluation.scoring import (
     WITHOUT_ANSWERS,
@@ -45,7 +52,7 @@ from tunesmith.evaluation.scoring import (
     Selection,
     make_scores,
 )
-from tunesmith.evaluation.served import Place
+from tunesmith.evaluation.served import Place, Weights
 from tunesmith.runs.files import write_atomically
 
 
@@ -71,6 +78,11 @@ class Evaluation:
     scores: list[Score]
 
     @property
+    def is_answered(self) -> bool:
+        """Whether the model wrote anything; else what it thinks of given texts was measured."""
+        return any(p.seconds or p.error for p in self.predictions.values())
+
+    @property
     def refused(self) -> int:
         """Rows that the address refused to answer; they count as wrong."""
         return sum(bool(prediction.error) for prediction in self.predictions.values())
@@ -93,21 +105,18 @@ def evaluate(
     """
     begin(folder, _asked(place, test, settings.sampling))
     (folder / MANIFEST).unlink(missing_ok=True)
-    predictions, losses = _measure(place, test, selection, folder, settings, on_progress)
     judge = settings.judge if judged and not test.is_plain else None
     selection = _with_judge(selection, settings.judge, asked=judge is not None)
-    answers = Answers(test.rows, predictions, settings.options, on_progress, losses)
+    answers = _measure(place, test, selection, folder, settings, on_progress)
     if judge is not None:
-        duels = [_duel(row, predictions[row.id]) for row in test.rows]
+        duels = [_duel(row, answers.predictions[row.id]) for row in test.rows]
         opinions = judge_all(
             duels, folder, judge, parallel=settings.parallel, on_progress=on_progress
         )
-        answers = Answers(
-            test.rows, predictions, settings.options, on_progress, losses, judged=opinions
-        )
+        answers = replace(answers, judged=opinions)
     scores = make_scores(selection, answers)
     address = place.endpoint and place.endpoint.url
-    return Evaluation(place.model, address, test, selection, predictions, scores)
+    return Evaluation(place.model, address, test, selection, answers.predictions, scores)
 
 
 def _with_judge(selection: Selection, judge: Endpoint | None, *, asked: bool) -> Selection:
@@ -143,33 +152,72 @@ def _measure(
     folder: Path,
     settings: Settings,
     on_progress: OnProgress,
-) -> tuple[dict[str, Prediction], tuple[Losses, str] | None]:
-    """Answers, and losses where perplexity is wanted; a model is served only when it is needed."""
-    needs_answers = set(selection.names) - WITHOUT_ANSWERS or settings.options.scorer is not None
-    if not needs_answers:
-        predictions = {row.id: Prediction(row.id, row.digest, "", 0.0) for row in test.rows}
-    elif test.is_plain:
+) -> Answers:
+    """Answers where scores need them, and what the engine measures; served only when asked."""
+    predictions = {row.id: Prediction(row.id, row.digest, "", 0.0) for row in test.rows}
+    asks = set(selection.names) - WITHOUT_ANSWERS or settings.options.scorer is not None
+    if asks:
+        predictions = _answered(place, test, folder, settings, on_progress)
+    answers = Answers(test.rows, predictions, settings.options, on_progress)
+    if "perplexity" in selection.names:
+        answers = replace(answers, losses=_losses(place, test, on_progress))
+    if set(selection.names) & set(PREFERENCES):
+        found = _preferences(place, test, on_progress)
+        answers = replace(answers, preferences=found)
+        if not asks:
+            answers = replace(answers, predictions=preferred_answers(test.rows, found, folder))
+    return answers
+
+
+def _answered(
+    place: Place, test: TestSet, folder: Path, settings: Settings, on_progress: OnProgress
+) -> dict[str, Prediction]:
+    """An answer to every row, those that are there already and those that are asked for now."""
+    if test.is_plain:
         raise InputError(
             f"{test.name} holds plain texts without questions, so only perplexity can be scored.",
             hint="Add --scores perplexity, or name a dataset of questions and answers.",
             code="nothing_to_ask",
         )
-    elif set(known := read_predictions(folder, test.rows)) >= {row.id for row in test.rows}:
-        predictions = {row.id: known[row.id] for row in test.rows}
-    else:
-        predictions = answer_rows(
-            test.rows,
-            folder,
-            place.reach(folder / "serving.log", lambda: on_progress("Loading the model", 0, 0)),
-            settings.sampling,
-            parallel=settings.parallel,
-            on_progress=on_progress,
+    if set(known := read_predictions(folder, test.rows)) >= {row.id for row in test.rows}:
+        return {row.id: known[row.id] for row in test.rows}
+    if place.endpoint is None and not place.weights().writes:
+        raise InputError(
+            f"{place.model} is a reward model: it scores answers and writes none.",
+            hint="Name rows with a better and a worse answer, and --scores preference_accuracy or "
+            "none at all.",
+            code="reward_model_writes_nothing",
         )
-    if "perplexity" not in selection.names:
-        return predictions, None
+    return answer_rows(
+        test.rows,
+        folder,
+        place.reach(folder / "serving.log", lambda: on_progress("Loading the model", 0, 0)),
+        settings.sampling,
+        parallel=settings.parallel,
+        on_progress=on_progress,
+    )
+
+
+def _losses(place: Place, test: TestSet, on_progress: OnProgress) -> tuple[Losses, str]:
     if place.endpoint is None:
-        return predictions, (engine_losses(place.model, test.rows, on_progress), "engine")
-    return predictions, (_endpoint_losses(place.endpoint, test, on_progress), "endpoint")
+        return engine_losses(place.weights(), test.rows, on_progress), "engine"
+    return _endpoint_losses(place.endpoint, test, on_progress), "endpoint"
+
+
+def _preferences(place: Place, test: TestSet, on_progress: OnProgress) -> Preferences:
+    if place.endpoint is not None:
+        raise InputError(
+            "An endpoint does not tell how likely a given answer is in a chat.",
+            hint="Name the model itself instead of --endpoint, or other scores.",
+            code="preferences_need_model",
+        )
+    if not any(row.pair for row in test.rows):
+        raise InputError(
+            f"{test.name} holds no pairs of a better and a worse answer.",
+            hint="Name preference rows, or other scores.",
+            code="no_pairs",
+        )
+    return engine_preferences(place.weights(), test.rows, on_progress)
 
 
 def _duel(row: TestRow, prediction: Prediction) -> Duel:
@@ -179,13 +227,13 @@ def _duel(row: TestRow, prediction: Prediction) -> Duel:
     return Duel(key, request, None, row.reference, prediction.prediction)
 
 
-def engine_losses(model: str, rows: Sequence[TestRow], on_progress: OnProgress) -> Losses:
+def engine_losses(weights: Weights, rows: Sequence[TestRow], on_progress: OnProgress) -> Losses:
     """The mean loss of each reference, measured by the engine in the tokens of training."""
     with tempfile.TemporaryDirectory(prefix="tunesmith-losses-") as folder:
         data, out = Path(folder, "rows.jsonl"), Path(folder, "losses.parquet")
         data.write_bytes(b"".join(orjson.dumps(_for_engine(row)) + b"\n" for row in rows))
         let_engine(
-            *("score", model, "--data", str(data), "--out", str(out)),
+            *("score", *weights.words, "--data", str(data), "--out", str(out)),
             what="The losses could not be measured",
             code="losses_failed",
             on_progress=on_progress,

@@ -9,6 +9,7 @@ from tunesmith.data.records import from_json
 from tunesmith.data.store import Catalog, Version
 from tunesmith.data.store.catalog import bad_name, is_name
 from tunesmith.data.store.rows import StoredRow, table_of
+from tunesmith.errors import InputError
 from tunesmith.evaluation.evaluate import Evaluation
 from tunesmith.evaluation.rows import TestRow
 
@@ -21,6 +22,12 @@ def check_name(name: str) -> None:
 
 def keep_predictions(evaluation: Evaluation, name: str) -> Version:
     """The answers as the next version of a dataset: each row a conversation that ends with it."""
+    if not evaluation.is_answered:
+        raise InputError(
+            "Nothing was answered, so there is nothing to keep as a dataset.",
+            hint="Leave --keep out, or name scores that need answers.",
+            code="nothing_answered",
+        )
     catalog = Catalog()
     parent = catalog.open(name).manifest if catalog.versions(name) else None
     first = parent.next_id if parent else 1

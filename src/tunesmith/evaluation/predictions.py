@@ -164,7 +164,12 @@ def _log(folder: Path) -> Generator[IO[bytes]]:
 
 
 def _append(log: IO[bytes], folder: Path, row: TestRow, prediction: Prediction) -> None:
-    told = {**asdict(prediction), "reference": row.reference, "messages": row.messages}
     with storage_errors(folder / PREDICTIONS):
-        log.write(orjson.dumps(told) + b"\n")
+        log.write(line_of(row, prediction))
         log.flush()
+
+
+def line_of(row: TestRow, prediction: Prediction) -> bytes:
+    """The row and what was answered, as files have it."""
+    told = {**asdict(prediction), "reference": row.reference, "messages": row.messages}
+    return orjson.dumps(told) + b"\n"

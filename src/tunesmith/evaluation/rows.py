@@ -29,6 +29,7 @@ from tunesmith.data.conversation import (
 from tunesmith.data.convert import RowUnusable
 from tunesmith.data.formats import SAMPLE_ROWS, find_layout
 from tunesmith.data.readers import read_rows
+from tunesmith.data.records import to_json
 from tunesmith.data.store import Version
 from tunesmith.data.store.rows import stored_rows
 from tunesmith.data.subject import Files, find_subject
@@ -48,7 +49,10 @@ _SPLIT_NAMES = {
 
 @dataclass(frozen=True)
 class TestRow:
-    """One row to ask. `messages` is empty where the row is plain text: then nothing is asked."""
+    """One row to ask. `messages` is empty where the row is plain text: then nothing is asked.
+
+    The reference of a pair is its better answer; `pair` has both.
+    """
 
     __test__ = False  # no test of pytest's
 
@@ -57,6 +61,7 @@ class TestRow:
     reference: str
     tools: list[dict[str, Any]]
     extra: dict[str, Any]
+    pair: PreferencePair | None = None
 
     @property
     def question(self) -> str:
@@ -66,7 +71,9 @@ class TestRow:
     @property
     def digest(self) -> str:
         """Stands for what is asked and what is expected."""
-        told = [self.messages, self.tools, self.reference]
+        told: list[Any] = [self.messages, self.tools, self.reference]
+        if self.pair is not None:
+            told.append(to_json(self.pair))
         return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
@@ -90,6 +97,11 @@ class TestSet:
     @property
     def is_plain(self) -> bool:
         return all(not row.messages for row in self.rows)
+
+    @property
+    def holds_pairs(self) -> bool:
+        """Every row has a better and a worse answer."""
+        return all(row.pair is not None for row in self.rows)
 
 
 def read_test_set(
@@ -200,7 +212,9 @@ def _of_run(listed: Path) -> Iterator[_Found]:
         _check_unchanged(path, each["sha256"])
         lines = frozenset(row["line"] for row in told["rows"] if row["file"] == each["file"])
         prefix = f"{path.name}:" if len(files) > 1 else ""
-        yield from _of_file(path, Dataset(**each["dataset"]), prefix, lines)
+        # Test rows that have a dataset of their own bring the fields of that section as well.
+        wanted = {k: v for k, v in each["dataset"].items() if k in Dataset.model_fields}
+        yield from _of_file(path, Dataset(**wanted), prefix, lines)
 
 
 def _check_unchanged(path: Path, sha256: str) -> None:
@@ -254,7 +268,8 @@ def row_of(id: str, record: StoredRecord, extra: Mapping[str, Any]) -> TestRow:
     if not reference.strip():
         raise RowUnusable("empty_answer")
     asked = [for_request(message) for message in messages[:last]]
-    return TestRow(id, asked, reference, [dict(tool) for tool in tools], dict(extra))
+    pair = record if isinstance(record, PreferencePair) else None
+    return TestRow(id, asked, reference, [dict(tool) for tool in tools], dict(extra), pair)
 
 
 def _conversation(

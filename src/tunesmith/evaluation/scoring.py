@@ -11,16 +11,19 @@ from typing import Any
 from tunesmith.errors import InputError
 from tunesmith.evaluation.intent import score_answers
 from tunesmith.evaluation.predictions import OnProgress, Prediction
+from tunesmith.evaluation.preferences import Preferences
 from tunesmith.evaluation.rows import TestRow
 from tunesmith.evaluation.sandbox import find_sandbox
 from tunesmith.evaluation.scores.bleu import bleu_score
-from tunesmith.evaluation.scores.choose import ALWAYS, Choice, choose
+from tunesmith.evaluation.scores.choose import ALWAYS, Choice, choose, choose_for_pairs
 from tunesmith.evaluation.scores.classes import class_scores
 from tunesmith.evaluation.scores.code import code_score, unit_tests
 from tunesmith.evaluation.scores.custom import custom_scores
 from tunesmith.evaluation.scores.judge import judged_score
 from tunesmith.evaluation.scores.libraries import is_there
 from tunesmith.evaluation.scores.likelihood import perplexity_score
+from tunesmith.evaluation.scores.preferences import NAMES as PREFERENCES
+from tunesmith.evaluation.scores.preferences import preference_scores
 from tunesmith.evaluation.scores.rouge import rouge_scores
 from tunesmith.evaluation.scores.score import Score, mean_score
 from tunesmith.evaluation.scores.sql import sql_score
@@ -44,6 +47,7 @@ class Options:
     allow_code: bool = False
     schema: Any = None
     scorer: Path | None = None
+    only_answers: bool = False  # the model is an address, which tells nothing else
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Answers:
     on_progress: OnProgress
     losses: tuple[Losses, str] | None = None  # by row, and who measured
     judged: Sequence[float | None] | None = None
+    preferences: Preferences | None = None
 
     @property
     def texts(self) -> list[str]:
@@ -131,6 +136,12 @@ def _perplexity(a: Answers) -> list[Score]:
     return [perplexity_score(a.losses[0], by=a.losses[1])]
 
 
+def _preferences(a: Answers) -> list[Score]:
+    assert a.preferences is not None, "measured before scores are made"
+    found = a.preferences
+    return preference_scores(found.rows, measured=found.measured, base=found.base)
+
+
 def _judge(a: Answers) -> list[Score]:
     assert a.judged is not None, "asked before scores are made"
     return [judged_score(a.judged)]
@@ -172,6 +183,7 @@ SCORERS: Mapping[tuple[str, ...], Scorer] = {
     ("sql_equal",): _sql,
     ("code",): _code,
     ("perplexity",): _perplexity,
+    PREFERENCES: _preferences,
     ("judge",): _judge,
     ("length",): _length,
     ("latency",): _latency,
@@ -183,7 +195,12 @@ _LIBRARIES = {
     "bleu": "sacrebleu",
     **{f"rouge_{kind}": "rouge_score" for kind in ("1", "2", "l")},
 }
-WITHOUT_ANSWERS = frozenset({"perplexity"})
+WITHOUT_ANSWERS = frozenset({"perplexity", *PREFERENCES})
+# What stands beside a score without being asked for, where it was measured.
+_BESIDE = {
+    **{f"rouge_{kind}_words": f"rouge_{kind}" for kind in ("1", "2", "l")},
+    **dict.fromkeys(PREFERENCES[2:], PREFERENCES[0]),
+}
 
 
 @dataclass(frozen=True)
@@ -198,14 +215,24 @@ class Selection:
         return self.names[0]
 
 
-def select(rows: Sequence[TestRow], wanted: Sequence[str], options: Options) -> Selection:
-    """The scores that the user names, or those that suit the references."""
+def select(
+    rows: Sequence[TestRow], wanted: Sequence[str], options: Options, *, asks: bool = False
+) -> Selection:
+    """The scores that the user names, or those that suit the references.
+
+    Args:
+        asks: The rows are answered even where no score needs it, for length and latency.
+    """
     if wanted:
         for name in wanted:
             if name not in NAMES:
                 raise unknown_score(name)
-        return Selection(tuple(dict.fromkeys([*wanted, *ALWAYS])))
+        always = ALWAYS * (asks or bool(set(wanted) - WITHOUT_ANSWERS))
+        return Selection(tuple(dict.fromkeys([*wanted, *always])))
     asked = [row for row in rows if row.messages]
+    if not options.only_answers and all(row.pair is not None for row in rows):
+        choice = choose_for_pairs([row.reference for row in rows], asks=asks)
+        return Selection(choice.names, choice)
     if asked and all(accepted_of(row.extra) for row in asked):
         return Selection(("contains", *ALWAYS))
     has_tests = options.allow_code and any(unit_tests(row.extra) for row in asked)
@@ -243,13 +270,24 @@ def make_scores(selection: Selection, answers: Answers) -> list[Score]:
     for names, scorer in SCORERS.items():
         if set(names) & set(selection.names):
             found.update({score.name: score for score in scorer(answers)})
+    _refuse_unmeasured(selection, found)
     wanted = [found[name] for name in selection.names if name in found]
-    # Rows of both languages: what counts by words stands beside what counts by characters.
-    beside = [s for n, s in found.items() if n.removesuffix("_words") in selection.names]
+    beside = [score for name, score in found.items() if _BESIDE.get(name) in selection.names]
     wanted += [score for score in beside if score not in wanted]
     if answers.options.scorer is not None:
         wanted += custom_scores(answers.options.scorer, _for_scorer(answers))
     return wanted
+
+
+def _refuse_unmeasured(selection: Selection, found: Mapping[str, Score]) -> None:
+    """Rewards and KL of a model that is not known to come from another one."""
+    for name in selection.names:
+        if name in PREFERENCES and name not in found:
+            raise InputError(
+                f"The score `{name}` needs to know what the model was trained from.",
+                hint="Name a run that trained a language model, or leave the score out.",
+                code="base_unknown",
+            )
 
 
 def _for_scorer(a: Answers) -> list[tuple[str, dict[str, Any]]]:

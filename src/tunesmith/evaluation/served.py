@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,6 +23,7 @@ import orjson
 from tunesmith.errors import InputError, RunFailed
 from tunesmith.evaluation.adapters import dtype_of_adapter, refuse_unserved
 from tunesmith.evaluation.endpoint import Endpoint
+from tunesmith.models.files import is_reward_model
 from tunesmith.runs.files import storage_errors
 from tunesmith.runs.launch import engine_environment
 
@@ -44,6 +45,26 @@ def can_serve() -> bool:
     return find_spec(PROGRAM) is not None and find_spec("torch") is not None
 
 
+@dataclass(frozen=True)
+class Weights:
+    """What the engine loads to be a model, and an adapter to put on it."""
+
+    target: str
+    adapter: Path | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """The same on the command line of the engine."""
+        return [self.target, *([] if self.adapter is None else ["--adapter", str(self.adapter)])]
+
+    @property
+    def writes(self) -> bool:
+        """False for a reward model of this machine, which scores answers and writes none."""
+        place = Path(self.target).expanduser()
+        folders = (place / "artifacts" / "model", place)
+        return self.adapter is not None or not any(map(is_reward_model, folders))
+
+
 class Place:
     """Where a model answers: an address that is there, or a process that is started when needed."""
 
@@ -59,6 +80,10 @@ class Place:
     def __exit__(self, *_: object) -> None:
         self._open.close()
         self._served = None
+
+    def weights(self) -> Weights:
+        """Where its files lie, for what is measured without asking."""
+        return Weights(self.model)
 
     def reach(self, log: Path, on_wait: Callable[[], None]) -> Endpoint:
         """The address; the first call starts the process and waits until it answers."""

@@ -58,6 +58,14 @@ def kind_of(directory: Path) -> Kind:
     return "adapter"
 
 
+def is_reward_model(directory: Path) -> bool:
+    """True for a folder whose model scores texts and writes none."""
+    config = directory / "config.json"
+    settings: Any = read_json(config) if config.is_file() else None
+    told = settings.get("architectures") if isinstance(settings, dict) else None
+    return any("SequenceClassification" in name for name in told or ())
+
+
 def check_model_files(directory: Path, *, trust_remote_code: bool = False) -> ModelFiles:
     """Refuse what is unsafe or incomplete; the error names the file and what to change."""
     if not directory.is_dir():

@@ -76,7 +76,7 @@ def test_what_a_row_gets_does_not_depend_on_the_rows_beside_it(
 ) -> None:
     directory = str(tiny_model_dir("llama"))
     together = score_files(directory, [rows_file], device="cpu", on_progress=_silent)
-    monkeypatch.setattr("tunesmith.engine.score.CPU_MICRO_BATCH", 1)
+    monkeypatch.setattr("tunesmith.engine.scorer.CPU_MICRO_BATCH", 1)
     alone = score_files(directory, [rows_file], device="cpu", on_progress=_silent)
     assert together.losses == pytest.approx(alone.losses, rel=1e-5)
 

@@ -15,7 +15,7 @@ import { translateWord, useTexts } from "../../texts/language";
 /** In the order of the guide; length and latency are always measured. */
 const SCORES = [
   "contains", "exact_match", "normalised_match", "nearest_reference", "accuracy", "macro_f1", "token_f1", "rouge_l",
-  "rouge_1", "rouge_2", "bleu", "json_equal", "json_schema", "json_valid", "perplexity",
+  "rouge_1", "rouge_2", "bleu", "json_equal", "json_schema", "json_valid", "perplexity", "preference_accuracy",
 ] as const;
 
 interface Props {

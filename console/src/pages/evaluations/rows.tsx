@@ -109,10 +109,11 @@ export function Said({ title, text }: { title: string; text: string }) {
 
 function Answer({ title, answered, unit }: { title: string; answered: Answered; unit: string }) {
   const texts = useTexts();
+  const isPreferred = answered.finish_reason === "preferred";
   return (
     <div className="boxed">
       <div className="row" style={{ justifyContent: "space-between" }}>
-        <strong>{title}</strong>
+        <strong>{isPreferred ? `${title} · ${texts("evaluation.preferred")}` : title}</strong>
         <Mark value={answered.value} unit={unit} />
       </div>
       {answered.error ? (
@@ -122,9 +123,11 @@ function Answer({ title, answered, unit }: { title: string; answered: Answered; 
       ) : (
         <div className="said">{answered.text || <span className="quiet">{texts("playground.nothing")}</span>}</div>
       )}
-      <div className="quiet numbers" style={{ fontSize: 12 }}>
-        {short(answered.seconds, 2)} s{answered.finish_reason === "length" && ` · ${texts("playground.cut")}`}
-      </div>
+      {!isPreferred && (
+        <div className="quiet numbers" style={{ fontSize: 12 }}>
+          {short(answered.seconds, 2)} s{answered.finish_reason === "length" && ` · ${texts("playground.cut")}`}
+        </div>
+      )}
     </div>
   );
 }

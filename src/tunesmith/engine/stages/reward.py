@@ -29,6 +29,13 @@ def pair_losses(chosen_P: Tensor, rejected_P: Tensor, margins_P: Tensor, center:
     return losses_P + center * (chosen_P + rejected_P) ** 2 if center else losses_P
 
 
+def document_rewards(backbone: Backbone, head: Head, batch: FlatBatch) -> Tensor:
+    """The score of each document, read off its last token."""
+    hidden_TD = backbone(batch.ids_T, batch.positions_T, batch.documents)
+    ends_D = hidden_TD[batch.ends()].to(head.weight_VD.dtype)
+    return head.logits(ends_D)[:, 0].float()
+
+
 class RewardStage:
     """Stage `rm`."""
 
@@ -55,9 +62,7 @@ class RewardStage:
 
     def loss(self, backbone: Backbone, head: Head, batch: FlatBatch, totals: Totals) -> StageLoss:
         """The mean over the pairs of the step."""
-        hidden_TD = backbone(batch.ids_T, batch.positions_T, batch.documents)
-        ends_2PD = hidden_TD[batch.ends()].to(head.weight_VD.dtype)
-        rewards_2P = head.logits(ends_2PD)[:, 0].float()
+        rewards_2P = document_rewards(backbone, head, batch)
         chosen_P, rejected_P = rewards_2P[0::2], rewards_2P[1::2]
         margins_P = torch.from_numpy(self._margins[list(batch.rows)]).to(rewards_2P.device)
         losses_P = pair_losses(chosen_P, rejected_P, margins_P, self._settings.center)

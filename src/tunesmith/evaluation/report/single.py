@@ -69,5 +69,6 @@ def _row(evaluation: Evaluation, score: Score, place: int) -> dict[str, Any]:
         "reference": row.reference,
         "pieces": marked(prediction.prediction, row.reference),
         "error": prediction.error,
+        "is_preferred": prediction.finish == "preferred",
         "value": number(score.rows[place], score.unit),
     }

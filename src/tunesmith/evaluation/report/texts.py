@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tunesmith.evaluation.scores.preferences import NAMES as PREFERENCES
 from tunesmith.evaluation.scores.score import Unit
 from tunesmith.evaluation.verdict import Reason
 
@@ -29,6 +30,11 @@ SCORES: Mapping[str, tuple[str, str]] = {
     "sql_equal": ("Same query result", "查询结果一致"),
     "code": ("Unit tests passed", "通过单元测试"),
     "perplexity": ("Perplexity", "困惑度"),
+    "preference_accuracy": ("Better answer preferred", "偏好判断正确率"),
+    "preference_margin": ("Preference margin", "偏好差距"),
+    "reward_accuracy": ("Reward accuracy", "奖励准确率"),
+    "reward_margin": ("Reward margin", "奖励差距"),
+    "kl": ("Distance from the base (KL)", "与基座模型的距离（KL）"),
     "judge": ("Judge model", "裁判模型"),
     "length": ("Length", "长度"),
     "latency": ("Latency", "耗时"),
@@ -40,6 +46,26 @@ _HELP: Mapping[str, tuple[str, str]] = {
     ),
     "contains": ("an accepted answer stands in the reply", "回答中包含可接受的答案"),
     "perplexity": ("of the references; less is better", "参考答案的困惑度，越低越好"),
+    "preference_accuracy": (
+        "share of pairs; by score, or by log-probability a token",
+        "按奖励模型打分，或按每个词元的平均对数概率判断的占比",
+    ),
+    "preference_margin": (
+        "better minus worse: scores, or log-probability a token",
+        "较好回答减较差回答：分数或每个词元的平均对数概率",
+    ),
+    "reward_accuracy": (
+        "share of pairs whose better answer gained more on the base",
+        "较好回答相对基座模型提升更多的占比",
+    ),
+    "reward_margin": (
+        "how much more the better answer gained on the base",
+        "较好回答相对基座模型多提升了多少",
+    ),
+    "kl": (
+        "nats a token of both answers; neither is better",
+        "两个回答每个词元的奈特数，无优劣之分",
+    ),
     "latency": ("of a request; less is better", "单次请求耗时，越低越好"),
     "length": ("in characters; neither is better", "字符数，无优劣之分"),
     "judge": ("share of duels won, ties count half", "对比获胜比例，平局计一半"),
@@ -111,6 +137,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "lowest": "Rows with the lowest {0}",
         "highest": "Rows with the highest {0}",
         "answer": "Answer",
+        "preferred": "What the model prefers",
     },
     "zh": {
         "title": "微调后的模型更好吗？",
@@ -174,6 +201,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "lowest": "{0}最低的数据",
         "highest": "{0}最高的数据",
         "answer": "回答",
+        "preferred": "模型更偏好的回答",
     },
 }
 
@@ -183,6 +211,13 @@ WHY_UNSCORED: Mapping[str, tuple[str, str]] = {
     "sql_equal": (
         "the query of the reference does not run, or no database is named",
         "参考查询无法执行，或未指定数据库",
+    ),
+    **dict.fromkeys(
+        PREFERENCES,
+        (
+            "answers that are equal, or a question longer than the model's context",
+            "两个回答相同，或提问超出模型上下文长度",
+        ),
     ),
 }
 
@@ -287,6 +322,8 @@ def number(value: float | None, unit: Unit | str) -> str:
         return f"{100 * value:.1f} %"
     if unit == "seconds":
         return f"{value:.3g} s"
+    if unit == "number" and 0 < abs(value) < 1:
+        return f"{value:.3g}"
     return f"{value:,.0f}" if abs(value) >= 100 or unit == "characters" else f"{value:.2f}"
 
 

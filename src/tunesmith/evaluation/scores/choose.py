@@ -11,7 +11,7 @@ from tunesmith.evaluation.scores.sql import is_query, query_in
 from tunesmith.evaluation.scores.structured import is_json_record
 from tunesmith.evaluation.scores.texts import normalise, tokens
 
-Kind = Literal["classes", "json", "sql", "code", "short", "fixed", "long", "text"]
+Kind = Literal["classes", "json", "sql", "code", "short", "fixed", "long", "text", "pairs"]
 
 _MOST = 0.8  # of the references decide
 _LABEL_TOKENS = 6
@@ -26,6 +26,7 @@ DEFAULTS: dict[Kind, tuple[str, ...]] = {
     "fixed": ("nearest_reference", "rouge_l", "bleu"),
     "long": ("rouge_l", "rouge_1", "rouge_2", "bleu", "token_f1"),
     "text": ("perplexity",),
+    "pairs": ("preference_accuracy", "preference_margin"),
 }
 """By kind, the primary score first."""
 
@@ -44,6 +45,10 @@ WHY: dict[Kind, tuple[str, str]] = {
     ),
     "long": ("The references are texts", "参考答案是较长的文本"),
     "text": ("The rows are plain texts without questions", "数据是没有提问的纯文本"),
+    "pairs": (
+        "The rows are pairs of a better and a worse answer",
+        "数据是一好一差的回答对",
+    ),
 }
 
 
@@ -81,12 +86,22 @@ def choose(
         has_fixtures: There is a database for queries to run on.
         has_tests: Rows have unit tests, and running code is allowed.
     """
-    distinct = len({normalise(reference) for reference in references})
+    distinct = _distinct(references)
     kind = _kind(references, distinct, has_tests)
     names = DEFAULTS[kind]
     if kind == "sql" and has_fixtures:
         names = ("sql_equal", *names)
     return Choice(kind, names + ALWAYS * (kind != "text"), len(references), distinct)
+
+
+def choose_for_pairs(references: Sequence[str], *, asks: bool) -> Choice:
+    """The scores of pairs, which are measured; where answers are written too, what they tell."""
+    names = DEFAULTS["pairs"] + ALWAYS * asks
+    return Choice("pairs", names, len(references), _distinct(references))
+
+
+def _distinct(references: Sequence[str]) -> int:
+    return len({normalise(reference) for reference in references})
 
 
 def _kind(references: Sequence[str], distinct: int, has_tests: bool) -> Kind:

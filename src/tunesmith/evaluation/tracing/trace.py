@@ -20,6 +20,7 @@ from tunesmith.data.records import from_json
 from tunesmith.errors import InputError
 from tunesmith.evaluation.evaluate import PREDICTIONS, SCORES, engine_losses
 from tunesmith.evaluation.rows import row_of
+from tunesmith.evaluation.served import Weights
 from tunesmith.evaluation.tracing.meaning import MeaningIndex
 from tunesmith.evaluation.tracing.ngrams import NgramIndex
 from tunesmith.evaluation.tracing.training_rows import (
@@ -349,8 +350,8 @@ def _measured(
     asked = [row_of(str(at), from_json(rows[p].record), {}) for at, p in enumerate(places)]
     base = load_recipe(run.resolved_path).model.base
     pairs = zip(
-        engine_losses(base, asked, on_progress),
-        engine_losses(str(run.path), asked, on_progress),
+        engine_losses(Weights(base), asked, on_progress),
+        engine_losses(Weights(str(run.path)), asked, on_progress),
         strict=True,
     )
     found = dict(zip(places, pairs, strict=True))

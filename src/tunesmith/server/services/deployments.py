@@ -128,12 +128,12 @@ class Deployments:
         with self._database.read() as session:
             return page(session, query, Deployment.id, after=after, limit=limit)
 
-    def base_of(self, caller: Caller, model: str, project_id: str | None) -> str:
-        """What a deployment of this model would have in memory, as the column `base` says it."""
+    def source_of(self, caller: Caller, model: str, project_id: str | None) -> Source:
+        """What a deployment of this model would have in memory."""
         project_id = caller.chosen(project_id, Role.MEMBER)
         with self._database.write() as session:
             moment = clock.read(session)
-            return self._resolve(session, moment, caller, model, project_id)[1].base
+            return self._resolve(session, moment, caller, model, project_id)[1]
 
     def get(self, caller: Caller, deployment_id: str) -> Deployment:
         with self._database.read() as session:

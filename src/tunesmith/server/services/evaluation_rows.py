@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from tunesmith.errors import InputError
-from tunesmith.evaluation.files import PREDICTIONS, SCORES
+from tunesmith.evaluation.files import PREDICTIONS, PREFERRED, SCORES
 
 Outcome = Literal["won", "lost", "same"]
 _SIDES: Final = ("base", "tuned")
@@ -106,7 +106,9 @@ def _alone(folder: Path, score: str) -> list[Row]:
 def _answers(folder: Path, score: str) -> dict[str, tuple[dict[str, Any], Answered]]:
     """By row, in the order of the test set."""
     scores = orjson.loads((folder / SCORES).read_bytes())["by_row"]
-    lines = (folder / PREDICTIONS).read_bytes().split(b"\n")[:-1]
+    answered = (folder / PREDICTIONS, folder / PREFERRED)
+    file = next((path for path in answered if path.is_file()), None)
+    lines = [] if file is None else file.read_bytes().split(b"\n")[:-1]
     told = {line["id"]: line for line in map(orjson.loads, lines)}
     return {
         each["id"]: (told[each["id"]], _answered(told[each["id"]], each.get(score)))

@@ -23,10 +23,11 @@ from tunesmith.evaluation.report.comparison import comparison_page
 from tunesmith.evaluation.report.single import evaluation_page
 from tunesmith.evaluation.rows import TestSet, read_test_set
 from tunesmith.evaluation.scoring import Options, select
-from tunesmith.evaluation.served import Place
+from tunesmith.evaluation.served import Place, Weights
 from tunesmith.runs.files import write_atomically
 from tunesmith.server import clock
 from tunesmith.server.deployments.evaluated import evaluating_name
+from tunesmith.server.deployments.sources import Source, adapter_folder, base_argument
 from tunesmith.server.incoming import storing
 from tunesmith.server.services.deployments import DeploymentOrder, Deployments
 from tunesmith.server.services.evaluations import gate_of
@@ -58,8 +59,10 @@ def evaluate(context: TaskContext) -> dict[str, Any]:
 
 def _compare(context: TaskContext, row: Evaluation, test: TestSet, folder: Path) -> dict[str, Any]:
     order = context.params["order"]
-    exam = set_exam(test, folder, _settings(context, test), gate_of(order["gate"]), order["scores"])
     base, tuned = _Deployed(context, row.base, "base"), _Deployed(context, row.model, "tuned")
+    asks = base.weights().writes and tuned.weights().writes
+    settings, gate = _settings(context, test), gate_of(order["gate"])
+    exam = set_exam(test, folder, settings, gate, order["scores"], asks=asks)
     found = compare(base, tuned, exam, on_progress=_progress(context))
     write_atomically(folder / "report.zh.html", comparison_page(found, "zh"))
     finish_comparison(found, folder, comparison_page(found, "en"))
@@ -106,12 +109,21 @@ class _Deployed(Place):
 
     def is_beside(self, other: Place) -> bool:
         """Deployments of one base answer from one process."""
-        return isinstance(other, _Deployed) and self._base == other._base
+        return isinstance(other, _Deployed) and self._source.base == other._source.base
 
     @cached_property
-    def _base(self) -> str:
+    def _source(self) -> Source:
         context = self._context
-        return self._deployments.base_of(context.caller, self.model, context.project_id)
+        return self._deployments.source_of(context.caller, self.model, context.project_id)
+
+    def weights(self) -> Weights:
+        """The files of the model on this machine, where the engine measures with them."""
+        source, platform = self._source, self._context.platform
+        with platform.database.read() as session:
+            base = base_argument(session, platform.place, source.base)
+            if source.adapter_id is None:
+                return Weights(base)
+            return Weights(base, adapter_folder(session, platform.place, source.adapter_id))
 
     @property
     def _deployments(self) -> Deployments:

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tunesmith.engine.attention import Documents, register_flat_attention
-from tunesmith.engine.backbone import build_backbone
+from tunesmith.engine.attention import Documents
 from tunesmith.engine.exporting.narrator import Narrator
 from tunesmith.engine.exporting.parity.prompts import Prompt
 from tunesmith.engine.exporting.parity.walks import (
@@ -20,8 +19,7 @@ from tunesmith.engine.exporting.parity.walks import (
     walk,
 )
 from tunesmith.engine.exporting.source import Source, load_tuned
-from tunesmith.engine.head import Head
-from tunesmith.engine.score import _needs_eager
+from tunesmith.engine.scorer import Reader
 
 
 def reference_walks(
@@ -42,12 +40,7 @@ def reference_walks(
 
 def flat_logits(model: Any, device: torch.device) -> Logits:
     """The forward pass of the training: flat layout, attention by document, the same head."""
-    attention = "eager" if _needs_eager(model) else "flat"
-    model.set_attn_implementation(register_flat_attention() if attention == "flat" else attention)
-    model.requires_grad_(False)
-    backbone: Any = build_backbone(model, attention=attention)
-    backbone.refresh()
-    head = Head.of(model)
+    reader = Reader.of(model)
 
     def logits(ids: list[int]) -> Tensor:
         borders = np.array([0, len(ids)], dtype=np.int32)
@@ -55,6 +48,7 @@ def flat_logits(model: Any, device: torch.device) -> Logits:
         cumulative = torch.from_numpy(borders).to(device) if on_cuda else None
         documents = Documents((0, len(ids)), cumulative)
         positions = torch.arange(len(ids), device=device)
-        return head.logits(backbone(torch.tensor(ids, device=device), positions, documents))
+        hidden_TD = reader.backbone(torch.tensor(ids, device=device), positions, documents)
+        return reader.head.logits(hidden_TD)
 
     return logits
