@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ from tunesmith.evaluation.report.single import evaluation_page
 from tunesmith.evaluation.rows import TestSet, read_test_set
 from tunesmith.evaluation.scoring import Options, select
 from tunesmith.evaluation.served import Place
+from tunesmith.recipe.dataset import NamedTest
 
 CAPITALS = {
     "France": "Paris",
@@ -139,8 +141,6 @@ def test_a_split_is_a_file_of_a_folder_or_a_column(tmp_path: Path) -> None:
 def test_test_rows_of_a_run_are_refused_once_their_file_has_changed(
     tmp_path: Path, rows: Path
 ) -> None:
-    import hashlib
-
     data = tmp_path / "run" / "data"
     data.mkdir(parents=True)
     listed = {
@@ -159,6 +159,18 @@ def test_test_rows_of_a_run_are_refused_once_their_file_has_changed(
     rows.write_text(rows.read_text() + "\n")
     with pytest.raises(DataError, match="has changed since the training"):
         read_test_set(str(tmp_path / "run"))
+
+
+def test_test_rows_of_a_run_may_come_from_a_dataset_of_their_own(
+    tmp_path: Path, rows: Path
+) -> None:
+    sections = NamedTest(kind="dataset", dataset=str(rows)).model_dump(mode="json")
+    told = {"file": str(rows), "sha256": hashlib.sha256(rows.read_bytes()).hexdigest()}
+    listed = {"files": [told | {"dataset": sections}], "rows": [{"file": str(rows), "line": 2}]}
+    (tmp_path / "run" / "data").mkdir(parents=True)
+    (tmp_path / "run" / "data" / "test_rows.json").write_text(json.dumps(listed))
+    found = read_test_set(str(tmp_path / "run"))
+    assert [row.reference for row in found.rows] == ["Tokyo"]
 
 
 # ---------------------------------------------------------------- answers
