@@ -207,6 +207,49 @@ def _evaluating(live: Live) -> list[str]:
     return [row["target"] for row in rows if row["details"]["name"].startswith("evaluation-")]
 
 
+def test_a_reward_model_is_compared_with_its_base_on_pairs_without_being_deployed(
+    live: Live, client: Client, tmp_path: Path
+) -> None:
+    rows = [{"prompt": f"What is {n} plus {n}?", "chosen": f"It is {n + n}.",
+             "rejected": f"qx {n} zzv"} for n in range(120)]  # fmt: skip
+    file = tmp_path / "preferred.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = client.datasets.upload("preferred", file)
+    before = _evaluating(live)
+    held_out = {"kind": "split", "fraction": 0.1}
+    job = client.jobs.create(
+        base="starter",
+        datasets=[data.name],
+        recipe={"name": "preferred", "stage": {"kind": "rm"}, "adapter": {"kind": "lora"},
+                "training": {"max_steps": 12, "learning_rate": 0.001},
+                "data": {"test": held_out}, "gate": {"min_rows": 5}},
+    )  # fmt: skip
+    [found] = wait_for(lambda: list(client.evaluations.list(job_id=job.id)))
+    ended = client.evaluations.wait(found.id)
+    assert (ended.state, ended.base) == ("succeeded", "starter"), ended.error
+    assert ended.summary["primary"] == "preference_accuracy"
+    assert list(ended.summary["scores"]) == ["preference_accuracy", "preference_margin"]
+    assert _evaluating(live) == before
+    shown = httpx.get(
+        f"{live.url}/api/v1/evaluations/{ended.id}/rows",
+        headers={"Authorization": f"Bearer {ADMIN_TOKEN}"},
+    ).raise_for_status()
+    answers = [row["tuned"]["finish_reason"] for row in shown.json()["data"]]
+    assert answers == ["preferred"] * 12
+
+
+def test_perplexity_of_a_model_of_the_platform_is_measured_where_its_files_lie(
+    live: Live, client: Client, tmp_path: Path
+) -> None:
+    file = tmp_path / "texts.jsonl"
+    file.write_text("".join(json.dumps({"text": f"Row {n} of a text."}) + "\n" for n in range(5)))
+    data = client.datasets.upload("texts", file)
+    made = client.evaluations.create("starter", dataset=data.name, compares=False, split="all")
+    ended = client.evaluations.wait(made.id)
+    assert ended.state == "succeeded", ended.error
+    assert ended.summary["scores"]["perplexity"]["value"] > 1
+
+
 def test_a_result_is_compared_with_its_base_and_kept_out_until_an_admin_says_otherwise(
     live: Live, client: Client, stock: openai.OpenAI, tmp_path: Path
 ) -> None:

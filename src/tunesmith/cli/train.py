@@ -251,6 +251,8 @@ def _what_next(state: Progress, here: Path) -> list[str]:
         return [
             "\nIt scores answers: name it in a recipe with stage.kind: grpo, under stage.rewards:",
             f"  - {{kind: model, model: {here}}}",
+            "\nSee how often it is right on pairs that it has not seen:",
+            f"  {command_line('evaluate', here, '--data', 'PAIRS', '--out', 'DIR')}",
         ]
     return [
         "\nTalk to it, beside the model it came from:",

@@ -121,8 +121,10 @@ def _write_weights(
     if scaled:  # PEFT's files cannot say that the base has other positions
         shutil.rmtree(draft / "adapter")
         return ("model",)
-    # On the base as it is an adapter with tokens of its own cannot be put: the model comes first.
-    return ("model", "adapter") if grown else ("adapter", "model")
+    # On the base as it is neither an adapter with tokens of its own can be put nor one with a
+    # score: the model comes first.
+    is_whole = grown or recipe.stage.kind == "rm"
+    return ("model", "adapter") if is_whole else ("adapter", "model")
 
 
 def _on_whole_base(model: Any, adapter: Path, recipe: Recipe, base_dir: Path) -> Any:

@@ -30,6 +30,7 @@ from tunesmith.engine.attention import register_flat_attention
 from tunesmith.engine.batch import FlatBatch
 from tunesmith.engine.generate import Answerer, Target, find_target, load_for_inference, renderer_of
 from tunesmith.engine.head import divergence, token_log_probs
+from tunesmith.engine.methods.put_on import put_on
 from tunesmith.engine.models import decide_dtype, load_reward_model
 from tunesmith.engine.score import (
     INTERRUPTED,
@@ -114,7 +115,7 @@ def compare(
     """Load a model and ask which answer of each pair it prefers."""
     found = find_target(target, adapter)
     place = choose_device(device)
-    if found.adapter is None and is_reward_model(found.directory):
+    if _scores(found):
         judge: _Judge = _RewardModel.open(found, place)
     else:
         answerer = load_for_inference(target, adapter=adapter, device=device, compare=True)
@@ -151,13 +152,15 @@ class _RewardModel:
     @classmethod
     def open(cls, found: Target, device: torch.device) -> _RewardModel:
         wanted = "auto" if found.recipe is None else found.recipe.model.dtype
-        model = load_reward_model(
+        model: Any = load_reward_model(
             found.directory,
             seed=0,
             dtype=decide_dtype(wanted, device),
             attention=register_flat_attention(),
             device=device,
         )
+        if found.adapter is not None:  # a checkpoint, which holds the score beside the adapter
+            model = put_on(model, found.adapter)
         return cls(model.eval(), renderer_of(found)[0])
 
     def values(self, batch: FlatBatch) -> Tensor:
@@ -218,6 +221,13 @@ class _LanguageModel:
             before_ND = reader.hidden(batch)[batch.sources_N]
             before_N = token_log_probs(before_ND, batch.labels_N, reader.head).log_probs_N
         return before_N, divergence(sources_ND, self._reader.head, before_ND, reader.head)
+
+
+def _scores(found: Target) -> bool:
+    """Whether a target is a reward model, or an adapter that makes one of its base."""
+    if found.adapter is None:
+        return is_reward_model(found.directory)
+    return found.recipe is not None and found.recipe.stage.kind == "rm"
 
 
 def _beta(recipe: Recipe | None) -> float:

@@ -36,6 +36,13 @@ def dtype_of_adapter(base: str, tuned: str) -> str | None:
     return dtype if is_lora(folder) else None  # others are merged, into a base of their own
 
 
+def makes_reward_model(place: Path) -> bool:
+    """Whether an adapter, a checkpoint or a run is one of a training of a reward model."""
+    folder = _adapter_folder(place)
+    recipe_file = None if folder is None else _recipe_file(folder)
+    return recipe_file is not None and load_recipe(recipe_file).stage.kind == "rm"
+
+
 def refuse_unserved(model: str) -> None:
     """InputError for a model that no serving process takes, before anything is started."""
     folder = _adapter_folder(Path(model).expanduser())

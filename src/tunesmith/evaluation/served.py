@@ -21,7 +21,7 @@ from pathlib import Path
 import orjson
 
 from tunesmith.errors import InputError, RunFailed
-from tunesmith.evaluation.adapters import dtype_of_adapter, refuse_unserved
+from tunesmith.evaluation.adapters import dtype_of_adapter, makes_reward_model, refuse_unserved
 from tunesmith.evaluation.endpoint import Endpoint
 from tunesmith.models.files import is_reward_model
 from tunesmith.runs.files import storage_errors
@@ -61,8 +61,10 @@ class Weights:
     def writes(self) -> bool:
         """False for a reward model of this machine, which scores answers and writes none."""
         place = Path(self.target).expanduser()
-        folders = (place / "artifacts" / "model", place)
-        return self.adapter is not None or not any(map(is_reward_model, folders))
+        folders = (place / "artifacts" / "model", place / "model", place)
+        return not any(map(is_reward_model, folders)) and not makes_reward_model(
+            self.adapter or place
+        )
 
 
 class Place:

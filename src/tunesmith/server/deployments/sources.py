@@ -64,6 +64,18 @@ def refuse_unserved(model: Model) -> None:
         )
 
 
+def refuse_reward_model(model: Model) -> None:
+    """Conflict for a result that scores answers and writes none; pairs can be asked of it."""
+    if ((model.recipe or {}).get("stage") or {}).get("kind") == "rm":
+        raise Conflict(
+            f"{model.name} is a reward model: it scores answers and writes none.",
+            hint="Evaluate it on preference rows, or name it as a reward of a grpo training.",
+            code="reward_model_writes_nothing",
+            model=model.name,
+            param="model",
+        )
+
+
 def _is_lora(adapter: Model) -> bool:
     return adapter_kind(adapter) == "lora"
 

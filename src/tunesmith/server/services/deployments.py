@@ -21,7 +21,12 @@ from tunesmith.server.access import Caller, Role, audit
 from tunesmith.server.clock import Moment
 from tunesmith.server.database import Database
 from tunesmith.server.deployments.evaluated import forget
-from tunesmith.server.deployments.sources import Source, refuse_unserved, source_of
+from tunesmith.server.deployments.sources import (
+    Source,
+    refuse_reward_model,
+    refuse_unserved,
+    source_of,
+)
 from tunesmith.server.deployments.states import BASE_NAME, WANTED, Status, transition
 from tunesmith.server.errors import Conflict, DeploymentNotReady, NotFound
 from tunesmith.server.paging import Page, page
@@ -314,6 +319,8 @@ class Deployments:
         project_id: str,
     ) -> Deployment:
         model, source, known = self._resolve(session, moment, caller, order.model, project_id)
+        if model is not None:
+            refuse_reward_model(model)
         name = order.name or known
         if _named(session, name, [project_id]) is not None:
             raise Conflict(
