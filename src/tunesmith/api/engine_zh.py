@@ -119,6 +119,15 @@ ENGINE: Final[dict[str, tuple[str, str]]] = {
         "adapter.kind 为 prefix，但 {family} 系列的模型各层的键值形状不一，无法使用学习的键值。",
         "请填写 adapter.kind: prompt 或 lora。",
     ),
+    "method_of_other_families": (
+        "adapter.kind {method} 会改动各层的注意力，只支持以下模型系列：{known}。该模型属于"
+        " {family} 系列（{field}）。",
+        "请填写 adapter.kind: prefix（同样在每一层学习向量）或 lora。",
+    ),
+    "attention_without_vectors": (
+        "{field} 为 adapter，但该模型的注意力结构特殊，PEFT 无法在其中加入学习的向量。",
+        "请填写 adapter.kind: prefix（同样在每一层学习向量）或 lora。",
+    ),
     "merged_not_plain": (
         "{adapter} 不是普通的 LoRA 适配器，不能在训练前合并。",
         "请先合并它（tunesmith export --format merged），将结果填入 model.base，并从 "
@@ -165,7 +174,8 @@ ENGINE: Final[dict[str, tuple[str, str]]] = {
         "请选择未量化的模型。",
     ),
     "vectors_not_merged": (
-        "该适配器只包含文本之前的向量（Prompt、Prefix 或 P-Tuning），不能合并到模型的权重中。",
+        "该适配器只包含学习的向量（Prompt、Prefix、P-Tuning 或 adapter tuning），不能合并到权重"
+        "中。",
         "请用 `tunesmith chat` 提问，或用 peft 与基座一起加载；需要合并或提供服务时，请用 "
         "adapter.kind: lora 训练。",
     ),

@@ -79,6 +79,10 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "{model} 只包含文本之前的向量（Prompt、Prefix 或 P-Tuning），不支持提供服务。",
         "请用 `tunesmith chat` 提问，或改用 adapter.kind: lora 训练。",
     ),
+    "attention_not_served": (
+        "{model} 的各层在文本之外还关注学习的向量（adapter tuning），不支持提供服务。",
+        "请用 `tunesmith chat` 提问，或改用 adapter.kind: lora 训练。",
+    ),
     "no_base_to_compare": (
         "{model} 没有基础模型，无从比较。",
         "请指定 base，或将 compares 设为 false。",

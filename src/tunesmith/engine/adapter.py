@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from tunesmith.engine.methods.adaption import new_adaption
 from tunesmith.engine.methods.expand import expand
 from tunesmith.engine.methods.freeze import freeze_all_but, is_called
 from tunesmith.engine.methods.oft import new_oft, oft_layers, turned
@@ -38,7 +39,7 @@ from tunesmith.recipe.adapters import (
     names_in,
     patterns,
 )
-from tunesmith.recipe.prompts import Prefix, Prompt, PTuning
+from tunesmith.recipe.prompts import AdapterTuning, Prefix, Prompt, PTuning
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -73,6 +74,11 @@ def apply_adapter(
     if isinstance(adapter, Prefix):
         with known_notices():
             return new_prefix(model, adapter, seed)
+    if isinstance(adapter, AdapterTuning):
+        with known_notices():
+            tuned = new_adaption(model, adapter, seed)
+        _check_precision(tuned)
+        return tuned
     if isinstance(adapter, Oft):
         with known_notices():
             tuned = new_oft(model, adapter, target_names(model, adapter.targets))
@@ -222,6 +228,9 @@ def _continue(
 
 def decided_adapter(model: Any, adapter: Adapter) -> Adapter:
     """The settings as they are: an adapter that is gone on with keeps its own."""
+    if isinstance(adapter, AdapterTuning):
+        layers = model.peft_config[model.active_adapter].adapter_layers
+        return adapter.model_copy(update={"layers": layers})
     if not isinstance(adapter, Lora) or adapter.continue_from is None:
         return adapter
     used = model.peft_config[model.active_adapter]
@@ -326,8 +335,8 @@ def _check_precision(model: nn.Module) -> None:
 
 
 def _is_of_adapter(name: str) -> bool:
-    """True for a weight of LoRA or OFT, by its name in the model."""
-    return ".lora_" in name or ".oft_R." in name
+    """True for a weight of LoRA, OFT or adapter tuning, by its name in the model."""
+    return ".lora_" in name or ".oft_R." in name or ".adaption_" in name
 
 
 def trainable_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:

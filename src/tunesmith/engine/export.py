@@ -158,7 +158,7 @@ def save_adapter(model: nn.Module, directory: Path, *, base: str, revision: str 
     settings = json.loads(file.read_text(encoding="utf-8"))
     settings["base_model_name_or_path"] = base
     settings["revision"] = revision
-    if settings.get("target_modules") is not None:
+    if isinstance(settings.get("target_modules"), list):  # a set, in any order
         settings["target_modules"] = sorted(settings["target_modules"])
     write_json(file, settings)
 

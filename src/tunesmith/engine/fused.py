@@ -26,6 +26,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tunesmith.engine.arena import join_rows, joined
 from tunesmith.engine.attention import Documents, attend_backward, attend_forward
+from tunesmith.engine.methods.adaption import has_vectors_beside
 from tunesmith.engine.methods.prompts import has_vectors
 from tunesmith.engine.methods.quantised import is_quantised
 from tunesmith.engine.methods.vocabulary import TrainedRows, rows_of
@@ -588,6 +589,8 @@ def _why_not_module(name: str, module: Any) -> str | None:
             return "a bias behind attention"
     if hasattr(module, "modules_to_save"):
         return f"{name} trained beside adapters"
+    if has_vectors_beside(module):
+        return f"vectors beside the text in {name}"
     if hasattr(module, "oft_R"):
         return f"rotation of {name}"
     if not hasattr(module, "lora_A"):

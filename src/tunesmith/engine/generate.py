@@ -419,8 +419,8 @@ def _load(found: Target, device: torch.device, *, keep_adapter: bool) -> Any:
     )
     if found.adapter is not None:
         model = put_on(model, found.adapter)
-        if not keep_adapter and not has_vectors(model):
-            model = model.merge_and_unload()
+        if not keep_adapter and hasattr(model.base_model, "merge_and_unload"):
+            model = model.merge_and_unload()  # learned vectors have nowhere to go
     return model.eval()
 
 

@@ -15,7 +15,7 @@ from tunesmith.models.memory import (
     activation_bytes,
     choose_micro_batch,
     estimate_memory,
-    turned_values,
+    kept_beside,
 )
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "choose_micro_batch",
     "estimate_memory",
     "free_memory",
-    "turned_values",
+    "kept_beside",
 ]
 
 

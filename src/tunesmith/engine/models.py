@@ -29,7 +29,7 @@ from tunesmith.engine.model_sources import (
     run_of_result,
 )
 from tunesmith.errors import ModelError
-from tunesmith.models.adapters import is_in_front
+from tunesmith.models.adapters import is_beside, is_in_front
 from tunesmith.models.files import check_model_files, is_reward_model, kind_of
 from tunesmith.models.vocabulary import check_tokenizer_size
 
@@ -99,7 +99,7 @@ def load_model(
     """
     check_model_files(directory, trust_remote_code=trust_remote_code)
     if kind_of(directory) == "adapter":
-        if is_in_front(directory):
+        if is_in_front(directory) or is_beside(directory):
             raise refuse_merging(str(directory))
         base = load_model(
             base_of_adapter(directory),

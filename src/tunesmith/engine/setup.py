@@ -39,8 +39,9 @@ from tunesmith.engine.memory import (
     choose_micro_batch,
     estimate_memory,
     free_memory,
-    turned_values,
+    kept_beside,
 )
+from tunesmith.engine.methods.adaption import refuse_other_attention
 from tunesmith.engine.methods.loftq import pack_with_adapters
 from tunesmith.engine.methods.packed_files import Packing
 from tunesmith.engine.methods.quantised import (
@@ -71,7 +72,7 @@ from tunesmith.errors import DataError, InputError, RecipeError, RunDirError
 from tunesmith.recipe import Notice, Optimizer, Recipe, data_notices
 from tunesmith.recipe.adapters import ADAPTERS, Lora
 from tunesmith.recipe.problems import problem
-from tunesmith.recipe.prompts import InFront
+from tunesmith.recipe.prompts import AdapterTuning, InFront
 from tunesmith.runs import RunDir, checkpoints, write_atomically
 
 TINY_MODEL = 50_000_000  # parameters
@@ -102,6 +103,8 @@ def open_base(recipe: Recipe, run: RunDir, reporter: Reporter, device: torch.dev
     )
     config = load_config(directory, trust_remote_code=recipe.model.trust_remote_code)
     _refuse_beside_packed(recipe, config)
+    if isinstance(recipe.adapter, AdapterTuning):
+        refuse_other_attention(config)
     rope = _decided_rope(recipe, config, reporter)
     if rope is not None:
         rope.apply(config)
@@ -290,7 +293,8 @@ def load_trainable(recipe: Recipe, run: RunDir, base: Base, reporter: Reporter) 
     below = adapters_below(recipe.adapter, base_dir=run.path)
     stack = merge_adapters(model, below) if below else None
     is_loftq = isinstance(recipe.adapter, Lora) and recipe.adapter.init == "loftq"
-    if packing != "none" and not is_loftq:
+    is_beside = isinstance(recipe.adapter, AdapterTuning)  # PEFT looks at the weights it is put on
+    if packing != "none" and not is_loftq and not is_beside:
         whole = parts_to_save(recipe.adapter, base_dir=run.path)
         quantise(model, packing, base.device, whole=whole)
         model = model.to(base.device)  # pyright: ignore[reportArgumentType]
@@ -306,6 +310,9 @@ def load_trainable(recipe: Recipe, run: RunDir, base: Base, reporter: Reporter) 
         whole = parts_to_save(recipe.adapter, base_dir=run.path)
         rounds = recipe.adapter.loftq_iterations
         pack_with_adapters(tuned, packing, base.device, rounds=rounds, whole=whole)
+        tuned = tuned.to(base.device)  # pyright: ignore[reportArgumentType]
+    if packing != "none" and is_beside:
+        quantise(tuned, packing, base.device)
         tuned = tuned.to(base.device)  # pyright: ignore[reportArgumentType]
     if stack is not None:
         keep_stack(tuned, stack)
@@ -365,7 +372,7 @@ def micro_batch_size(recipe: Recipe, base: Base, model: Any, prepared: Prepared)
         bytes_per_value=base.dtype.itemsize,
         fused=why_not_fused(model, decoder_of(model)) is None,
         checkpointing=recipe.training.recomputed_layers,
-        turned=_turned(recipe, base),
+        beside=kept_beside(recipe.adapter, Shape.of(base.config)),
     )
     return choose_micro_batch(
         CUDA_MICRO_BATCH if base.device.type == "cuda" else CPU_MICRO_BATCH,
@@ -391,7 +398,7 @@ def memory_of(recipe: Recipe, base: Base, model: Any, *, micro_batch_tokens: int
         checkpointing=recipe.training.recomputed_layers,
         quantised=num_packed(model),
         quantization=recipe.model.quantization,
-        turned=_turned(recipe, base),
+        beside=kept_beside(recipe.adapter, Shape.of(base.config)),
         master_weights=recipe.training.master_weights,
         places=Places.of(recipe, micro_batch_tokens),
     )
@@ -425,12 +432,6 @@ def _updated_on_the_way(recipe: Recipe, model: Any) -> int:
     layers, _ = trained_layers(model)
     sizes = [sum(p.numel() for _, p in named) for _, named in layers]
     return sum(sizes) - max(sizes, default=0)
-
-
-def _turned(recipe: Recipe, base: Base) -> int:
-    if recipe.adapter.kind != "oft":
-        return 0
-    return turned_values(Shape.of(base.config), recipe.adapter.targets)
 
 
 def choose_device(wanted: str) -> torch.device:

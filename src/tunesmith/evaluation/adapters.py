@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from tunesmith.errors import InputError
-from tunesmith.models.adapters import is_in_front, is_lora
+from tunesmith.models.adapters import is_beside, is_in_front, is_lora
 from tunesmith.recipe import load_recipe
 
 _CONFIG = "adapter_config.json"
@@ -53,6 +53,14 @@ def refuse_unserved(model: str) -> None:
             hint="Ask it with `tunesmith chat`, or train with adapter.kind: lora. Its losses are "
             "measured in training.",
             code="vectors_not_served",
+        )
+    if folder is not None and is_beside(folder):
+        raise InputError(
+            f"{model} holds vectors that layers attend to beside the text (adapter tuning), which "
+            "are not served, so its answers cannot be compared.",
+            hint="Ask it with `tunesmith chat`, or train with adapter.kind: lora. Its losses are "
+            "measured in training.",
+            code="attention_not_served",
         )
 
 

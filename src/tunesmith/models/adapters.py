@@ -21,6 +21,7 @@ _NOT_PLAIN: Final = {
     "alora_invocation_tokens": "activated LoRA",
 }
 IN_FRONT: Final = frozenset({"PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING"})
+BESIDE: Final = "ADAPTION_PROMPT"
 
 
 def adapter_type(folder: Path) -> str:
@@ -47,6 +48,11 @@ def is_lora(folder: Path) -> bool:
 def is_in_front(folder: Path) -> bool:
     """True for learned vectors in front of the text, which no weight can take up."""
     return adapter_type(folder) in IN_FRONT
+
+
+def is_beside(folder: Path) -> bool:
+    """True for learned vectors that layers attend to beside the text (adapter tuning)."""
+    return adapter_type(folder) == BESIDE
 
 
 def not_plain(settings: Mapping[str, Any]) -> list[str]:

@@ -17,8 +17,8 @@ from typing import Any, Final
 from tunesmith.errors import TunesmithError
 from tunesmith.models.files import read_json
 from tunesmith.recipe import Recipe
-from tunesmith.recipe.adapters import ALL_LINEAR
-from tunesmith.recipe.prompts import InFront, Prefix
+from tunesmith.recipe.adapters import ALL_LINEAR, Adapter, Oft
+from tunesmith.recipe.prompts import AdapterTuning, InFront, Prefix
 
 CPU_MICRO_BATCH: Final = 2048  # tokens: larger ones fall out of the processor's cache
 CUDA_MICRO_BATCH: Final = 16384  # tokens: enough to fill a GPU with matrix products
@@ -179,7 +179,7 @@ def estimate_memory(
     checkpointing: int,
     quantised: int = 0,
     quantization: str = "none",
-    turned: int = 0,
+    beside: int = 0,
     master_weights: bool = True,
     places: Places | None = None,
 ) -> MemoryEstimate:
@@ -189,7 +189,7 @@ def estimate_memory(
         checkpointing: Activations of every n-th layer are computed twice; 0: of none.
         master_weights: Whether rounded weights that are trained have an exact copy.
         quantised: How many of the parameters are packed.
-        turned: Inputs of a layer that OFT turns, of all its matrices together.
+        beside: Further values of a token that a layer keeps, as `kept_beside` counts them.
         places: Learned vectors in front of the documents of a micro-batch.
     """
     kept = 1 if checkpointing else shape.layers
@@ -201,7 +201,7 @@ def estimate_memory(
         bytes_per_value=bytes_per_value,
         fused=fused,
         checkpointing=checkpointing,
-        turned=turned,
+        beside=beside,
     )
     chunk = max(LEAST_CHUNK_ROWS, LOGITS_CHUNK_BYTES // (4 * shape.vocabulary))
     return MemoryEstimate(
@@ -217,11 +217,11 @@ def estimate_memory(
 
 
 def activation_bytes(
-    shape: Shape, *, bytes_per_value: int, fused: bool, checkpointing: int, turned: int = 0
+    shape: Shape, *, bytes_per_value: int, fused: bool, checkpointing: int, beside: int = 0
 ) -> int:
     """Bytes a token that are kept for backward, over all layers.
 
-    What is `turned` is kept in float32 as well.
+    What an adapter keeps `beside` the layer is in float32.
 
     Fused: input, middle, attention output, q, k, v, gate and up. Through modules: PERFORMANCE's
     count of 16 h + 4 heads + 4 kv + 8 f + ... bytes in bfloat16, twice that in float32.
@@ -232,7 +232,7 @@ def activation_bytes(
         layer = 4 * values
     else:
         half = 16 * shape.hidden + 4 * query + 4 * kv + 8 * shape.feed_forward + 4 * shape.heads + 8
-        layer = half * bytes_per_value // 2 + 4 * turned
+        layer = half * bytes_per_value // 2 + 4 * beside
     if checkpointing:
         recomputed = -(-shape.layers // checkpointing)
         kept = shape.layers - recomputed
@@ -270,9 +270,18 @@ def oft_parameters(
     return shape.layers * sum(blocks) * (block_size * (block_size - 1) // 2)
 
 
-def turned_values(shape: Shape, targets: str | Collection[str]) -> int:
-    """Inputs of the chosen matrices of a layer."""
-    return sum(inputs for inputs, _ in _chosen(shape, targets))
+def kept_beside(adapter: Adapter, shape: Shape) -> int:
+    """Values of a token that a layer keeps for its adapter, in the mean of all layers.
+
+    OFT turns the inputs of matrices; learned vectors are asked with queries of their own, and
+    answer with a share of each.
+    """
+    if isinstance(adapter, Oft):
+        return sum(inputs for inputs, _ in _chosen(shape, adapter.targets))
+    if isinstance(adapter, AdapterTuning):
+        values = shape.heads * (shape.head_width + 2 * adapter.virtual_tokens)
+        return values * min(adapter.layers, shape.layers) // shape.layers
+    return 0
 
 
 def _chosen(shape: Shape, targets: str | Collection[str]) -> list[tuple[int, int]]:

@@ -12,8 +12,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from tunesmith.recipe.adapters import ADAPTERS
-from tunesmith.recipe.capabilities import Choice, refusal
+from tunesmith.recipe.capabilities import Choice, refusal, refusal_of_family
 from tunesmith.recipe.catalog import variants
+from tunesmith.recipe.problems import Problem
 
 Task = Literal["text QA", "text generation", "custom"]
 # Trained in the tests against plain transformers, with every method.
@@ -156,7 +157,7 @@ def capabilities(family: str, *, quantised: str = "", is_causal: bool = True) ->
             return _REASONS[reason]
         if quantised and (method not in ADAPTERS or stage == "rm"):
             return _REASONS["packed"]
-        return _by_rules(stage, method)
+        return _by_rules(stage, method) or _by_family(method, family)
 
     return [
         Capability(stage, method, refused(stage, method))
@@ -171,8 +172,17 @@ def _by_rules(stage: str, method: str) -> tuple[str, str] | None:
     problem = refusal(Choice(stage, method))
     if problem is None:
         return None
-    if problem.code in _REASONS:
-        return _REASONS[problem.code]
+    return _REASONS.get(problem.code) or _in_words(problem)
+
+
+@cache
+def _by_family(method: str, family: str) -> tuple[str, str] | None:
+    """Why models of a family do not take a method; nobody knows of one without a name."""
+    problem = refusal_of_family(method, family) if family else None
+    return None if problem is None else _in_words(problem)
+
+
+def _in_words(problem: Problem) -> tuple[str, str]:
     en, zh = (problem.in_language(language) for language in ("en", "zh"))
     return f"{en.message} {en.hint}", f"{zh.message}{zh.hint}"
 

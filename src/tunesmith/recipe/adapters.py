@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, field_validator
 
 from tunesmith.recipe.fields import Section, field
-from tunesmith.recipe.prompts import InFront, Prefix, Prompt, PTuning
+from tunesmith.recipe.prompts import AdapterTuning, InFront, Prefix, Prompt, PTuning
 
 ALL_LINEAR: Final = "all-linear"  # every linear layer but the head
 
@@ -34,14 +34,18 @@ class Full(Section):
         "frozen weights instead of adding to them; forgets less, at slower steps than LoRA. "
         "`prompt`, `p_tuning`: learn some vectors in front of the text; the smallest results, for "
         "large models and simple tasks, and never merged. `prefix`: learns such vectors in every "
-        "layer, which does more.",
+        "layer, which does more. `adapter` (LLaMA-Adapter): upper layers attend to learned vectors "
+        "beside the text, gated from zero, so training begins exactly at the base and takes no "
+        "place of the context; few families, never merged.",
         "训练方式。`full` 全量微调：更新全部参数，通常效果最好，但最耗显存和时间。"
         "`lora` 局部微调：只训练附加的低秩矩阵，显存占用小得多，效果接近。"
         "`freeze` 冻结微调：只训练模型自身的部分层，显存占用小，其余层保持原有能力。"
         "`expand`（LLaMA-Pro）：在原有层之间插入新层，只训练新层，可学习新知识而不遗忘，但模型会变大。"
         "`oft`：旋转冻结的权重而不是相加，更好地保留基座能力，但每步比 LoRA 慢。"
         "`prompt`、`p_tuning`：只学习文本之前的若干向量，结果最小，适合大模型和简单任务，不能合并。"
-        "`prefix`：在每一层都学习这样的向量，作用更强。",
+        "`prefix`：在每一层都学习这样的向量，作用更强。"
+        "`adapter`（LLaMA-Adapter）：上层在文本之外还关注学习的向量，由从零开始的门控加入，因此训练"
+        "恰好从基座开始，也不占用上下文位置；只支持少数模型系列，不能合并。",
         aliases="finetuning_type adapter_kind 训练方式 训练方法 微调方式",
         spellings="全量微调=full 全量更新=full 全参数微调=full 局部微调=lora 局部微调/lora=lora "
         "冻结微调=freeze",
@@ -55,9 +59,11 @@ class Freeze(Section):
     layers: int = field(
         2,
         "How many layers are trained: 2 the last two, -2 the first two; not 0. The last ones shape "
-        "answers, the first ones read the text. More learn more and take more memory.",
+        "answers, the first ones read the text. More learn more and take more memory. With kind "
+        "`adapter`: how many of the last layers have vectors; a model with fewer has them in all.",
         "训练的层数：2 表示最后两层，-2 表示最前两层，不能为 0。靠后的层决定回答，靠前的层处理"
-        "输入。层数越多学得越多，占用显存也越多。",
+        "输入。层数越多学得越多，占用显存也越多。`adapter` 时：最后多少层带有学习的向量，模型层数"
+        "不足时为全部层。",
         aliases="freeze_trainable_layers trainable_layers",
         unit="layers",
         ge=-1000,
@@ -305,6 +311,11 @@ def told(adapter: Adapter, language: str = "en") -> str:
         )
         count = adapter.virtual_tokens
         return f"{name}（{count} 个向量）" if zh else f"with {name} ({count} vectors)"
+    if isinstance(adapter, AdapterTuning):
+        count, layers = adapter.virtual_tokens, adapter.layers
+        if zh:
+            return f"adapter tuning（最后 {layers} 层各 {count} 个向量）"
+        return f"with adapter tuning ({count} vectors in each of the last {layers} layers)"
     name = ("rs" if adapter.rslora else "") + ("DoRA" if adapter.dora else "LoRA")
     if zh:
         return f"{name}（秩 {adapter.rank}，alpha {adapter.alpha}）"
@@ -330,13 +341,14 @@ def names_in(value: str | list[str]) -> list[str]:
 
 
 Adapter = Annotated[
-    Full | Freeze | Expand | Lora | Oft | Prompt | PTuning | Prefix, Field(discriminator="kind")
+    Full | Freeze | Expand | Lora | Oft | Prompt | PTuning | Prefix | AdapterTuning,
+    Field(discriminator="kind"),
 ]
 
 IN_FRONT = frozenset({"prompt", "p_tuning", "prefix"})
 """Methods that learn vectors in front of the text: no part of any weight."""
 
-ADAPTERS = frozenset({"lora", "oft"}) | IN_FRONT
+ADAPTERS = frozenset({"lora", "oft", "adapter"}) | IN_FRONT
 """Methods whose result is an adapter beside the base; that of the others is a whole model."""
 
 

@@ -6,7 +6,7 @@ of a choice and asks the same rules, so that no table can say another thing than
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from tunesmith.recipe.adapters import (
     names_in,
 )
 from tunesmith.recipe.problems import Problem, problem
+from tunesmith.recipe.prompts import AdapterTuning
 
 if TYPE_CHECKING:
     from tunesmith.recipe.schema import Recipe
@@ -168,6 +169,20 @@ def _in_front(recipe: Recipe) -> Found:
         yield clash(paths, "prefix_not_checkpointed", attention=recipe.model.attention)
 
 
+def _beside(recipe: Recipe) -> Found:
+    adapter = recipe.adapter
+    if not isinstance(adapter, AdapterTuning):
+        return
+    if adapter.layers < 1:
+        yield clash(("adapter.layers",), "last_layers_alone", layers=adapter.layers)
+    if recipe.stage.kind == "rm":
+        yield clash(("adapter.kind", "stage.kind"), "no_place_for_score", method=adapter.kind)
+    if recipe.training.optimizer.kind == "adafactor":
+        yield clash(("training.optimizer.kind", "adapter.kind"), "gates_stay_closed")
+    if recipe.export.merge:
+        yield clash(("export.merge", "adapter.kind"), "vectors_not_merged", method=adapter.kind)
+
+
 def _new_words(recipe: Recipe) -> Found:
     model, adapter = recipe.model, recipe.adapter
     for field, words in (
@@ -229,9 +244,22 @@ def _rope(recipe: Recipe) -> Found:
 
 RULES: tuple[Callable[[Recipe], Found], ...] = (
     *(_freeze, _lora, _quantised, _optimizers, _blocks, _master_weights),
-    *(_update_in_backward, _in_front, _new_words, _rope),
+    *(_update_in_backward, _in_front, _beside, _new_words, _rope),
 )
 """Of methods, precision, optimizers and devices; those of stages and data are in checks.py."""
+
+FAMILIES_OF: Mapping[str, frozenset[str]] = {"adapter": frozenset({"llama", "mistral", "gpt2"})}
+"""Methods that PEFT has for some families alone, by the `model_type` of their configuration."""
+
+
+def refusal_of_family(method: str, family: str) -> Problem | None:
+    """Why models of a family cannot be trained with a method; None where they can."""
+    families = FAMILIES_OF.get(method)
+    if families is None or family in families:
+        return None
+    known = ", ".join(sorted(families))
+    return problem("method_of_other_families", method=method, family=family, known=known)
+
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 QUANTISATIONS = ("nf4", "int8")

@@ -292,12 +292,41 @@ CLASHES: Final[Mapping[str, Text]] = {
         "请填写 training.activation_checkpointing: false，或 model.attention: flat。",
     ),
     "vectors_not_merged": Text(
-        "export.merge is true, but the vectors in front of the text that adapter.kind {method} "
-        "learns are no part of any weight.",
+        "export.merge is true, but the vectors that adapter.kind {method} learns are no part of "
+        "any weight.",
         "Write export.merge: false, or adapter.kind: lora.",
-        "export.merge 为 true，但 adapter.kind {method} 学习的是文本之前的向量，不属于任何权重，"
-        "无法合并。",
+        "export.merge 为 true，但 adapter.kind {method} 学习的是向量，不属于任何权重，无法合并。",
         "请填写 export.merge: false，或 adapter.kind: lora。",
+    ),
+    "last_layers_alone": Text(
+        "adapter.layers is {layers}, but the vectors of adapter.kind adapter stand in the last "
+        "layers of a model.",
+        "Write in how many of them, such as 30; a model with fewer has vectors in all.",
+        "adapter.layers 为 {layers}，但 adapter.kind adapter 的向量位于模型的最后若干层。",
+        "请填写层数，例如 30；模型层数不足时为全部层。",
+    ),
+    "no_place_for_score": Text(
+        "stage.kind rm trains a new score with the adapter, for which the files of adapter.kind "
+        "{method} have no place.",
+        "Write adapter.kind: lora.",
+        "stage.kind rm 会同时训练新的评分层，而 adapter.kind {method} 的结果文件无法保存它。",
+        "请填写 adapter.kind: lora。",
+    ),
+    "gates_stay_closed": Text(
+        "training.optimizer.kind is adafactor, which moves a weight by a share of its own size; "
+        "the gates of adapter.kind adapter begin at zero and would hardly open.",
+        "Write training.optimizer.kind: adamw, or adapter.kind: lora.",
+        "training.optimizer.kind 为 adafactor，它按权重自身的大小更新，而 adapter.kind adapter 的"
+        "门控从零开始，几乎不会打开。",
+        "请填写 training.optimizer.kind: adamw，或 adapter.kind: lora。",
+    ),
+    "method_of_other_families": Text(
+        "adapter.kind {method} changes the attention of a layer, which is known of these families "
+        "alone: {known}. This model is of the family {family}.",
+        "Write adapter.kind: prefix, which learns vectors in every layer too, or lora.",
+        "adapter.kind {method} 会改动各层的注意力，只支持以下模型系列：{known}。该模型属于"
+        " {family} 系列。",
+        "请填写 adapter.kind: prefix（同样在每一层学习向量）或 lora。",
     ),
     "metric_of_another_stage": Text(
         "training.stop.metric is {metric}, which stage.kind {kind} does not measure.",

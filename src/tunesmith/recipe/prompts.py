@@ -1,6 +1,6 @@
-"""Methods that learn vectors in front of the text, and leave every weight as it is.
+"""Methods that learn vectors for the model to read, and leave every weight as it is.
 
-`InFront` is what all of them are.
+Those of `InFront` stand in front of the text; `AdapterTuning` has them beside it.
 """
 
 from __future__ import annotations
@@ -10,18 +10,24 @@ from typing import Literal
 from tunesmith.recipe.fields import Section, field
 
 
-class InFront(Section):
+class _Vectors(Section):
     """What all of them have."""
 
     virtual_tokens: int = field(
         20,
-        "How many vectors stand in front of every text. More learn more; each takes a place of "
-        "the context, and its time in every row.",
-        "每段文本之前的向量个数。越多学得越多，但每个都占用一个上下文位置和相应的计算时间。",
-        aliases="num_virtual_tokens",
+        "How many vectors are learned: in front of every text, or (`adapter`) in each of the "
+        "layers. More learn more, and take their time in every row; in front of the text each "
+        "takes a place of the context, too.",
+        "学习的向量个数：位于每段文本之前，或（`adapter`）位于所选的每一层。越多学得越多，每条"
+        "数据的计算时间也越长；位于文本之前时，每个还占用一个上下文位置。",
+        aliases="num_virtual_tokens adapter_len",
         ge=1,
         le=1000,
     )
+
+
+class InFront(_Vectors):
+    """Vectors that stand in front of the text."""
 
 
 class Prompt(InFront):
@@ -70,4 +76,22 @@ class Prefix(_FromNetwork):
         "训练时由宽度为 encoder_width 的小网络生成键和值。学习更稳定，但占用更多显存；结果形式"
         "不变。",
         aliases="prefix_projection",
+    )
+
+
+class AdapterTuning(_Vectors):
+    """Adapter tuning (LLaMA-Adapter): upper layers attend to learned vectors beside the text.
+
+    A gate for each layer, which begins at zero, says how much of their answer is added.
+    """
+
+    kind: Literal["adapter"] = "adapter"
+    layers: int = field(
+        30,
+        "How many of the last layers have vectors; a model with fewer has them in all.",
+        "最后多少层带有学习的向量；模型层数不足时为全部层。",
+        aliases="adapter_layers",
+        unit="layers",
+        ge=-1000,
+        le=1000,
     )

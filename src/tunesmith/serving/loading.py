@@ -20,7 +20,7 @@ from tunesmith.engine.model_sources import OnProgress, recipe_of_result, resolve
 from tunesmith.engine.models import context_length, decide_dtype, exact_context, load_model
 from tunesmith.engine.setup import choose_device
 from tunesmith.errors import InputError
-from tunesmith.models.adapters import is_in_front, is_lora
+from tunesmith.models.adapters import is_beside, is_in_front, is_lora
 from tunesmith.serving.decoder import Decoder
 from tunesmith.serving.engine import Deliver, Engine
 from tunesmith.serving.fast import FastDecoder
@@ -95,6 +95,8 @@ def _whole(found: Target) -> Target:
     if adapter is None:
         return found
     if is_in_front(adapter):  # before anything large is read
+        raise refuse_merging(str(adapter))
+    if is_beside(adapter):
         raise refuse_merging(str(adapter))
     if is_lora(adapter) and not (trained_ids(adapter) or rope_of_adapter(adapter)):
         return found

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tunesmith.models.adapters import IN_FRONT, named_base, not_plain, scale_of_layer
+from tunesmith.models.adapters import BESIDE, IN_FRONT, named_base, not_plain, scale_of_layer
 from tunesmith.models.files import check_model_files
 from tunesmith.serving.errors import AdapterMismatch
 
@@ -76,6 +76,12 @@ def _check_kind(directory: Path, config: Mapping[str, Any]) -> None:
         raise AdapterMismatch(
             f"The adapter {directory} holds learned vectors in front of the text, which are not "
             "served.",
+            hint="Ask it with `tunesmith chat`, or train with adapter.kind: lora.",
+        )
+    if kind == BESIDE:
+        raise AdapterMismatch(
+            f"The adapter {directory} holds vectors that layers attend to beside the text (adapter "
+            "tuning), which are not served.",
             hint="Ask it with `tunesmith chat`, or train with adapter.kind: lora.",
         )
     reasons = not_plain(config)

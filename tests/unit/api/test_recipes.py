@@ -157,7 +157,7 @@ def test_a_packed_base_takes_adapters_and_refuses_the_rest_with_the_reason(
     assert "context_shorter" in {each["code"] for each in longer["notices"]}
 
 
-@pytest.mark.parametrize("kind", ["prompt", "p_tuning", "prefix"])
+@pytest.mark.parametrize("kind", ["prompt", "p_tuning", "prefix", "adapter"])
 def test_learned_vectors_are_no_base(server: Server, kind: str) -> None:
     result = add_model(server, f"ft:{kind}", recipe={"adapter": {"kind": kind}})
     (only,) = validate(server, SMALL | {"model": result})["problems"]

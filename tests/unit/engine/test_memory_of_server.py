@@ -39,6 +39,8 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "p_tuning": {"kind": "p_tuning"},
     "prefix": {"kind": "prefix"},
     "projected": {"kind": "prefix", "projection": True},
+    "adapter": {"kind": "adapter"},
+    "adapter-last": {"kind": "adapter", "virtual_tokens": 50, "layers": 2},
     "nf4": {"kind": "lora", "rank": 16},
     "int8": {"kind": "lora", "rank": 16},
 }

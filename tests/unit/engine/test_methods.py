@@ -49,6 +49,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "p_tuning": {"kind": "p_tuning", "virtual_tokens": 5, "encoder_width": 16},
     "prefix": {"kind": "prefix", "virtual_tokens": 5},
     "prefix-network": {"kind": "prefix", "virtual_tokens": 5, "projection": True},
+    "adapter": {"kind": "adapter", "virtual_tokens": 5},
+    "adapter-last": {"kind": "adapter", "virtual_tokens": 3, "layers": 1},
     "lora+": {"kind": "lora", "rank": 4, "loraplus_lr_ratio": 8},
     "modules_to_save": {"kind": "lora", "rank": 4, "modules_to_save": ["lm_head", "norm"]},
     "patterns": {

@@ -51,6 +51,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "p_tuning": {"kind": "p_tuning", "virtual_tokens": 4, "encoder_width": 8},
     "prefix": {"kind": "prefix", "virtual_tokens": 4},
     "prompt-int8": {"kind": "prompt", "virtual_tokens": 4, "init": "random"},
+    "adapter": {"kind": "adapter", "virtual_tokens": 4},
+    "adapter-nf4": {"kind": "adapter", "virtual_tokens": 4, "layers": 1},
 }
 # Of the model, beside the method.
 MODELS: dict[str, dict[str, Any]] = {
@@ -61,6 +63,7 @@ METHODS.update({name: {"kind": "lora", "rank": 4} for name in MODELS})
 METHODS["loftq"] = {"kind": "lora", "rank": 4, "init": "loftq", "loftq_iterations": 2}
 MODELS["loftq"] = {"quantization": "nf4"}
 MODELS.update({"oft-nf4": {"quantization": "nf4"}, "prompt-int8": {"quantization": "int8"}})
+MODELS["adapter-nf4"] = {"quantization": "nf4"}
 # Each method in the shorter number formats once.
 SHORT = [("sft", name, dtype) for name in METHODS for dtype in ("bfloat16", "float16")]
 EVERY = [

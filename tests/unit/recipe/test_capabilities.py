@@ -38,6 +38,7 @@ def test_a_recipe_is_refused_for_the_reason_that_the_table_gives() -> None:
     ("adapter", "code"),
     [
         ({"kind": "freeze", "layers": 0}, "nothing_trained"),
+        ({"kind": "adapter", "layers": -2}, "last_layers_alone"),
         ({"kind": "lora", "rank_pattern": ["q_proj=8", "k_proj"]}, "not_a_pattern"),
         ({"kind": "lora", "alpha_pattern": "q_proj=0"}, "not_a_pattern"),
         ({"kind": "lora", "init": "pissa", "continue_from": "run"}, "continued_has_its_start"),
@@ -55,8 +56,11 @@ def test_settings_of_a_method_that_cannot_be_are_refused(
     ("optimizer", "code"),
     [("muon", "muon_needs_matrices"), ("galore", "projection_of_adapters")],
 )
-def test_an_optimizer_of_matrices_does_not_go_with_rotations(optimizer: str, code: str) -> None:
-    found = refusal(Choice(method="oft", optimizer=optimizer))
+@pytest.mark.parametrize("method", ["oft", "adapter"])
+def test_an_optimizer_of_matrices_does_not_go_with_rotations_or_vectors(
+    method: str, optimizer: str, code: str
+) -> None:
+    found = refusal(Choice(method=method, optimizer=optimizer))
     assert found is not None
     assert found.code == code
     assert "adamw" in found.hint
@@ -130,6 +134,7 @@ def test_layers_that_learn_in_turn_are_all_that_learns(
     [
         ({"adapter": {"kind": "lora"}}, "gradients_are_small"),
         ({"adapter": {"kind": "prefix"}}, "gradients_are_small"),
+        ({"adapter": {"kind": "adapter"}}, "gradients_are_small"),
         ({"stage": {"kind": "dpo"}}, "updates_of_another_stage"),
         ({"training": {"max_grad_norm": 0.5}}, "norm_known_too_late"),
         ({"training": {"optimizer": {"kind": "muon"}}}, "optimizer_not_by_layer"),
@@ -173,7 +178,7 @@ LORA = {"kind": "lora"}
         ({"new_tokens": "<a>, <b>", "new_special_tokens": "<b>"}, LORA, "token_in_both"),
         *(
             ({"new_tokens": "<a>"}, {"kind": kind}, "tokens_not_trained")
-            for kind in ("expand", "oft", "prompt", "p_tuning", "prefix")
+            for kind in ("expand", "oft", "prompt", "p_tuning", "prefix", "adapter")
         ),
         ({"new_special_tokens": "<a>"}, {"kind": "freeze"}, "tokens_stay_frozen"),
         ({"new_tokens": "<a>"}, {**LORA, "continue_from": "run"}, "tokens_of_old_adapter"),

@@ -276,6 +276,17 @@ def test_vectors_in_front_of_the_text_are_not_deployed(
     assert deployments.list(caller(world)).items == []
 
 
+@pytest.mark.parametrize("kind", ["adapter", "adaption_prompt"])  # of a recipe, and of PEFT's files
+def test_vectors_beside_the_text_are_not_deployed(
+    world: World, deployments: Deployments, kind: str
+) -> None:
+    tuned = _adapter(world, kind, None)
+    with pytest.raises(Conflict) as caught:
+        deployments.create(caller(world), DeploymentOrder(tuned, "never"), None)
+    assert caught.value.code == "attention_not_served"
+    assert deployments.list(caller(world)).items == []
+
+
 def _adapter(world: World, kind: str, parent: str | None) -> str:
     with world.database.write() as session:
         moment = clock.read(session)

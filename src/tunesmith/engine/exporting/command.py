@@ -81,7 +81,7 @@ def export(order: Order, narrator: Narrator) -> dict[str, Any]:
     from tunesmith.engine.exporting.source import find_source
     from tunesmith.engine.methods.prompts import refuse_merging
     from tunesmith.engine.setup import choose_device
-    from tunesmith.models.adapters import is_in_front
+    from tunesmith.models.adapters import is_beside, is_in_front
 
     out = order.out.absolute()
     check_place(out)
@@ -91,7 +91,8 @@ def export(order: Order, narrator: Narrator) -> dict[str, Any]:
     device = choose_device(order.device)
     with narrator.step("Finding the model"):
         source = find_source(order.target, base=order.base, on_progress=narrator.tell)
-    if order.format != "adapter" and source.adapter is not None and is_in_front(source.adapter):
+    folder = source.adapter if order.format != "adapter" else None
+    if folder is not None and (is_in_front(folder) or is_beside(folder)):
         raise refuse_merging(order.target)
     choice = Choice(order.gguf_type, order.allow_drift, device)
     written = format_of(order.format, source, choice)

@@ -140,10 +140,10 @@ def continued_behind(model: Any, ids_BT: Tensor, mask_BT: Tensor, **how: Any) ->
 
 
 def refuse_merging(what: str) -> ModelError:
-    """Vectors in front of the text are no part of any weight."""
+    """Vectors in front of the text or beside it are no part of any weight."""
     return ModelError(
-        f"{what} holds learned vectors in front of the text (prompt, prefix or P-tuning), which "
-        "cannot be merged into the weights of a model.",
+        f"{what} holds learned vectors (prompt, prefix, P-tuning or adapter tuning), which cannot "
+        "be merged into the weights of a model.",
         hint="Ask it with `tunesmith chat`, or load it with peft beside its base; train with "
         "adapter.kind: lora for a result that can be merged and served.",
         code="vectors_not_merged",

@@ -13,7 +13,7 @@ from tunesmith.server import ids
 from tunesmith.server.datadir import DataDir
 from tunesmith.server.errors import Conflict
 from tunesmith.server.services.models.finding import folder_of
-from tunesmith.server.services.models.grounds import adapter_kind, holds_vectors
+from tunesmith.server.services.models.grounds import adapter_kind, attends_beside, holds_vectors
 from tunesmith.server.tables import Model
 
 # Weights are kept in memory as float32 where they lie as bfloat16, then there are caches, the
@@ -59,6 +59,15 @@ def refuse_unserved(model: Model) -> None:
             "P-tuning), which are not served.",
             hint="Ask it with `tunesmith chat`, or train with adapter.kind: lora.",
             code="vectors_not_served",
+            model=model.name,
+            param="model",
+        )
+    if attends_beside(model):
+        raise Conflict(
+            f"{model.name} holds vectors that layers attend to beside the text (adapter tuning), "
+            "which are not served.",
+            hint="Ask it with `tunesmith chat`, or train with adapter.kind: lora.",
+            code="attention_not_served",
             model=model.name,
             param="model",
         )

@@ -21,14 +21,14 @@ from tunesmith.models.memory import (
     activation_bytes,
     choose_micro_batch,
     estimate_memory,
+    kept_beside,
     linear_weights,
     lora_parameters,
     oft_parameters,
-    turned_values,
 )
 from tunesmith.recipe import Recipe
 from tunesmith.recipe.adapters import ADAPTERS, IN_FRONT, Adapter, Expand, Freeze, Lora, Oft
-from tunesmith.recipe.prompts import Prefix, Prompt, PTuning
+from tunesmith.recipe.prompts import AdapterTuning, Prefix, Prompt, PTuning
 from tunesmith.server.datadir import DataDir
 from tunesmith.server.flavours import Flavour
 from tunesmith.server.services.models.grounds import folders
@@ -78,9 +78,9 @@ def memory_of_recipe(
     on_gpu = _is_gpu(flavour)
     bytes_per_value = _bytes_per_value(recipe.model.dtype, on_gpu=on_gpu)
     fused = not on_gpu and bytes_per_value == 4 and family in FUSED_FAMILIES
-    turned = turned_values(shape, recipe.adapter.targets) if isinstance(recipe.adapter, Oft) else 0
-    # The engine's own decoder turns nothing and has nothing in front of the text.
-    fused = fused and not turned and recipe.adapter.kind not in IN_FRONT
+    beside = kept_beside(recipe.adapter, shape)
+    # The engine's own decoder turns nothing, and has nothing beside the text or in front of it.
+    fused = fused and not beside and recipe.adapter.kind not in IN_FRONT
     checkpointing = recipe.training.recomputed_layers
     trained = trained_by(recipe, shape, parameters)
     quantization = recipe.model.quantization
@@ -99,7 +99,7 @@ def memory_of_recipe(
             checkpointing=checkpointing,
             quantised=quantised,
             quantization=quantization,
-            turned=turned,
+            beside=beside,
             master_weights=recipe.training.master_weights,
             places=Places.of(recipe, micro_batch),
         ).total
@@ -113,7 +113,7 @@ def memory_of_recipe(
             bytes_per_value=bytes_per_value,
             fused=fused,
             checkpointing=checkpointing,
-            turned=turned,
+            beside=beside,
         )
         wanted = CUDA_MICRO_BATCH if on_gpu else CPU_MICRO_BATCH
         free = (flavour.memory_bytes if flavour is not None else None) or _UNKNOWN
@@ -160,7 +160,7 @@ def _updated_on_the_way(recipe: Recipe, shape: Shape, weights: int) -> int:
 def _layers_of(adapter: Adapter, shape: Shape) -> int:
     """How many layers are trained, or put in."""
     number = shape.layers
-    if isinstance(adapter, Freeze):
+    if isinstance(adapter, Freeze | AdapterTuning):
         number = abs(adapter.layers)
     elif isinstance(adapter, Expand):
         number = adapter.blocks
@@ -186,6 +186,8 @@ def trainable_weights(adapter: Adapter, shape: Shape, parameters: int) -> int:
         if not adapter.projection:
             return adapter.virtual_tokens * all_layers
         return (adapter.virtual_tokens + width) * keys + width + (width + 1) * all_layers
+    if isinstance(adapter, AdapterTuning):
+        return _layers_of(adapter, shape) * (adapter.virtual_tokens * shape.hidden + 1)
     if isinstance(adapter, Freeze | Expand):
         inside = max(0, parameters - 2 * shape.vocabulary * shape.hidden)
         return inside * _layers_of(adapter, shape) // shape.layers

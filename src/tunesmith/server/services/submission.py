@@ -42,7 +42,13 @@ from tunesmith.server.datadir import DataDir
 from tunesmith.server.services import recipes
 from tunesmith.server.services.models import resolve_base
 from tunesmith.server.services.models.finding import find as find_model
-from tunesmith.server.services.models.grounds import folders, ground, ground_of, holds_vectors
+from tunesmith.server.services.models.grounds import (
+    attends_beside,
+    folders,
+    ground,
+    ground_of,
+    holds_vectors,
+)
 from tunesmith.server.services.of_base import notices_of_base, problems_of_base
 from tunesmith.server.services.overruled import as_told_here, overruled
 from tunesmith.server.settings import Settings
@@ -285,7 +291,7 @@ def _take_base(
 
 def _check_base(session: Session, found: Resolved, loaded: Loaded, settings: Settings) -> None:
     """What the weights of the base cannot be asked for, where the recipe is right in itself."""
-    if found.base is not None and holds_vectors(found.base):
+    if found.base is not None and (holds_vectors(found.base) or attends_beside(found.base)):
         found.problems.append(problem("base_of_vectors", "model.base", below=found.base.base))
     place, name = DataDir(settings.data_dir), found.base_reference
     rests_on = ground_of(name) if found.base is None else ground(session, found.base)

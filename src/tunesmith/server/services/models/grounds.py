@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from tunesmith.errors import InputError
+from tunesmith.models.adapters import BESIDE
 from tunesmith.models.adapters import IN_FRONT as FOLDERS_IN_FRONT
 from tunesmith.models.presets import STARTER, find_preset
 from tunesmith.recipe.adapters import IN_FRONT
@@ -29,6 +30,7 @@ DEFAULTS: Final = "defaults"  # of a model's details: fields of a recipe by path
 _LONGEST_CHAIN: Final = 50
 # Vectors in front of the text, in the words of recipes and of PEFT's files.
 _IN_FRONT: Final = IN_FRONT | {kind.lower() for kind in FOLDERS_IN_FRONT}
+_BESIDE: Final = frozenset({"adapter", BESIDE.lower()})
 # What a recommendation may speak of: how to train, not on what.
 _SETTABLE: Final = ("adapter.", "stage.", "training.", "data.max_length", "data.validation.")
 
@@ -99,6 +101,11 @@ def adapter_kind(adapter: Model) -> str:
 def holds_vectors(model: Model) -> bool:
     """True for learned vectors in front of the text: they are no weights to build on."""
     return model.kind == "adapter" and adapter_kind(model) in _IN_FRONT
+
+
+def attends_beside(model: Model) -> bool:
+    """True for learned vectors beside the text (adapter tuning): no weights to build on either."""
+    return model.kind == "adapter" and adapter_kind(model) in _BESIDE
 
 
 def folders(session: Session, place: DataDir, model: Model | None, name: str) -> Iterator[Path]:
