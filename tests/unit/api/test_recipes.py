@@ -157,6 +157,21 @@ def test_a_packed_base_takes_adapters_and_refuses_the_rest_with_the_reason(
     assert "context_shorter" in {each["code"] for each in longer["notices"]}
 
 
+@pytest.mark.parametrize(("family", "valid"), [("qwen3", False), ("mistral", True)])
+def test_a_method_of_other_families_is_refused_with_the_nearest_that_works(
+    server: Server, family: str, valid: bool
+) -> None:
+    details = {"family": family, "context": 512}
+    base = add_model(server, family, kind="base", source="import", details=details)
+    draft = SMALL | {"model": base, "adapter": {"kind": "adapter"}, "max_length": 512}
+    found = validate(server, draft)
+    assert found["valid"] == valid
+    if not valid:
+        (only,) = found["problems"]
+        assert (only["field"], only["code"]) == ("adapter.kind", "not_on_this_base")
+        assert "prefix" in only["message"]
+
+
 @pytest.mark.parametrize("kind", ["prompt", "p_tuning", "prefix", "adapter"])
 def test_learned_vectors_are_no_base(server: Server, kind: str) -> None:
     result = add_model(server, f"ft:{kind}", recipe={"adapter": {"kind": kind}})

@@ -54,11 +54,16 @@ ROWS = [[5, 6, 7, 8, 9, 10, 11], [20, 21], [30, 31, 32, 33]]
 FAMILIES = ("llama", "mistral", "gpt2")
 
 
-def tuned(folder: Path, attention: str = "sdpa", **how: Any) -> Any:
+def tuned(
+    folder: Path,
+    attention: str = "sdpa",
+    *,
+    layers: int = 30,
+    dtype: torch.dtype = torch.float32,
+) -> Any:
     """With gates that have begun to open, each layer's own."""
-    dtype = how.pop("dtype", torch.float32)
-    adapter = AdapterTuning(**{"virtual_tokens": 3, **how})
     model = load_model(folder, attention=attention, dtype=dtype)
+    adapter = AdapterTuning(virtual_tokens=3, layers=layers)
     made: Any = apply_adapter(model, adapter, seed=3).eval()
     for number, part in enumerate(adapted_attentions(made)):
         part.adaption_gate.data.fill_(0.7 - number / 2)
