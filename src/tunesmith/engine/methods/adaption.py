@@ -68,7 +68,7 @@ def refuse_other_attention(config: Any) -> None:
         raise RecipeError(
             told.message,
             hint=told.hint,
-            code=told.code,
+            code="method_of_other_families",
             field="adapter.kind",
             method="adapter",
             family=config.model_type,
