@@ -239,7 +239,7 @@ def test_a_reward_model_is_compared_with_its_base_on_pairs_without_being_deploye
 
 
 def test_perplexity_of_a_model_of_the_platform_is_measured_where_its_files_lie(
-    live: Live, client: Client, tmp_path: Path
+    client: Client, tmp_path: Path
 ) -> None:
     file = tmp_path / "texts.jsonl"
     file.write_text("".join(json.dumps({"text": f"Row {n} of a text."}) + "\n" for n in range(5)))

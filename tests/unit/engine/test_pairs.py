@@ -33,6 +33,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "an adapter": LORA,
     "orthogonal matrices": {"kind": "oft", "block_size": 8},
     "vectors in front": {"kind": "prefix", "virtual_tokens": 4},
+    "vectors beside": {"kind": "adapter", "virtual_tokens": 4},
     "all weights": {"kind": "full"},
 }
 
@@ -151,7 +152,8 @@ def test_rewards_are_those_that_the_training_ended_with(
     better, worse = values["better_reward"], values["worse_reward"]
     told = last_validation(run)
     assert told["reward_accuracy"] == pytest.approx((better > worse).mean())
-    assert told["reward_margin"] == pytest.approx((better - worse).mean(), rel=1e-4)
+    margin = (better - worse).mean()
+    assert told["reward_margin"] == pytest.approx(margin, rel=1e-4, abs=5e-6)
     assert abs(told["reward_margin"]) > 1e-3
 
 
