@@ -38,10 +38,7 @@ def named_base(folder: Path) -> str:
 
 
 def is_lora(folder: Path) -> bool:
-    """True for what is served beside its base, and where no other kind is named.
-
-    Other kinds are merged into their base first.
-    """
+    """True for low-rank matrices beside weights, and where no other kind is named."""
     return adapter_type(folder) in ("", LORA)
 
 

@@ -230,7 +230,7 @@ def _model(voice: Voice, base: Voice, limit: int | None) -> Json:
         "created": voice.created,
         "owned_by": "tunesmith",
         "base": None if voice is base else base.name,
-        "max_model_len": limit,
+        "max_model_len": voice.context_of(limit),
         "root": str(_root(voice, base)),
     }
 

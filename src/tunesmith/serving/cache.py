@@ -82,6 +82,11 @@ class KeyValues:
         fitting = (c for c in choices if c[0] * c[1] * self.shape.token_bytes <= self.budget)
         return next(fitting, (num_rows, needed))
 
+    def begin(self, slot: int, kept: Tensor) -> None:
+        """Put keys and values [L, 2, K, N, E] into the first places of a slot."""
+        for layer, own in zip(self.layers, kept, strict=True):
+            layer[:, slot, :, : own.shape[2]] = own
+
     def copy(self, source: int, target: int, length: int) -> None:
         """Bring the first `length` tokens of a slot into another one."""
         for layer in self.layers:

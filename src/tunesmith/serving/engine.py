@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ import torch
 
 from tunesmith.data.tokenizer import TextTokenizer
 from tunesmith.errors import TunesmithError
-from tunesmith.serving.decoder import Decoder, Piece
+from tunesmith.serving.decoder import Decoder, Piece, places_in_front
 from tunesmith.serving.errors import GenerationFailed, NotReady, QueueFull, UnknownModel
 from tunesmith.serving.forced import Expected
 from tunesmith.serving.order import Delta, Finish, Listener, Order, Scored
@@ -53,7 +53,8 @@ class Row:
     text: AnswerText
     tokens: list[int]
     submitted: float
-    cached: int = 0  # tokens that lie in the cache
+    front: int = 0  # places in front of its tokens
+    cached: int = 0  # places that lie in the cache; those in front do from the beginning
     slot: int = -1
     cancelled: bool = False
     first_token: float | None = None
@@ -61,8 +62,12 @@ class Row:
     expected: Expected | None = None  # what must come next, if anything must
 
     @property
+    def num_places(self) -> int:
+        return self.front + len(self.tokens)
+
+    @property
     def pending(self) -> int:
-        return len(self.tokens) - self.cached
+        return self.num_places - self.cached
 
     @property
     def num_said(self) -> int:
@@ -298,7 +303,7 @@ class Engine:
     def _plan(self) -> tuple[list[Piece], list[Row]]:
         plan = plan_step(
             [(row.cached, row.pending) for row in self._running],
-            [row.pending for row in itertools.islice(self._waiting, self.limits.max_rows)],
+            [(row.cached, row.pending) for row in self._first_waiting()],
             self._limits(),
             self.decoder.fits,
         )
@@ -307,6 +312,9 @@ class Engine:
             self._join(self._waiting.popleft())
         chosen = [(row, count) for row, count in zip(self._running, counts, strict=True) if count]
         return [self._piece(row, count) for row, count in chosen], [row for row, _ in chosen]
+
+    def _first_waiting(self) -> Iterable[Row]:
+        return itertools.islice(self._waiting, self.limits.max_rows)
 
     def _limits(self) -> Limits:
         """As many prompt tokens as the last steps say can be read in STEP_SECONDS.
@@ -324,14 +332,15 @@ class Engine:
         self._running.append(row)
 
     def _piece(self, row: Row, count: int) -> Piece:
-        end = row.cached + count
-        is_prompt = row.cached < len(row.order.prompt) or row.cached == 0
+        first = row.cached - row.front
+        is_prompt = first < len(row.order.prompt) or first == 0
         if is_prompt:
             self.counts.prompt_tokens += count
-        wanted = int(end == len(row.tokens))
+        wanted = int(count == row.pending)
         if row.order.prompt_logprobs and not row.num_said:
             wanted = count
-        return Piece(row.slot, row.cached, row.tokens[row.cached : end], wanted, row.order.adapter)
+        ids = row.tokens[first : first + count]
+        return Piece(row.slot, row.cached, ids, wanted, row.order.adapter)
 
     def _leave(self, row: Row) -> None:
         """Free a row's slot; the last slot's row takes its place, so slots have no holes."""
@@ -349,12 +358,12 @@ class Engine:
     def _make_room(self) -> None:
         """Send the youngest rows back where memory does not hold the next tokens of all."""
         while len(self._running) > 1:
-            longest = max(len(row.tokens) for row in self._running)
+            longest = max(row.num_places for row in self._running)
             if self.decoder.fits(len(self._running), longest):
                 return
             row = self._running[-1]
             self._leave(row)
-            row.cached = 0  # what it said so far becomes part of its prompt
+            row.cached = row.front  # what it said so far becomes part of its prompt
             self._waiting.appendleft(row)
             self.counts.preempted += 1
 
@@ -420,7 +429,7 @@ class Engine:
         if row.text.stopped or (row.expected is not None and row.expected.done):
             return "stop"
         limit = self.decoder.context
-        is_full = limit is not None and len(row.tokens) >= limit
+        is_full = limit is not None and row.num_places >= limit
         return "length" if row.num_said >= row.order.max_tokens or is_full else None
 
     def _take_prompt_scores(
@@ -430,9 +439,9 @@ class Engine:
         at = 0
         for piece, row in zip(pieces, rows, strict=True):
             if row.order.prompt_logprobs and not row.num_said:
-                if piece.start == 0:
+                if piece.begins:
                     row.prompt_scored = [Scored(row.tokens[0], None)]
-                follow = row.tokens[piece.start + 1 : piece.end + 1]
+                follow = row.tokens[piece.start - row.front + 1 : piece.end - row.front + 1]
                 many = row.order.logprobs or 0
                 for first in range(0, len(follow), SCORED_AT_ONCE):
                     some = follow[first : first + SCORED_AT_ONCE]
@@ -478,8 +487,18 @@ class Engine:
     def _row(self, order: Order, listener: Listener, now: float) -> Row:
         tokenizer = order.tokenizer or self._tokenizer
         text = AnswerText(tokenizer, order.stops, skip_special=not order.keep_special)
-        prompt = list(order.prompt)
-        return Row(next(self._numbers), order, listener, text, prompt, now, expected=order.expected)
+        front = places_in_front(order.adapter)
+        return Row(
+            next(self._numbers),
+            order,
+            listener,
+            text,
+            list(order.prompt),
+            now,
+            front=front,
+            cached=front,
+            expected=order.expected,
+        )
 
 
 def _tell_directly(pieces: Sequence[tuple[Listener, Delta]]) -> None:

@@ -24,8 +24,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tunesmith.serving.cache import CacheShape, KeyValues
+from tunesmith.models.adapters import is_in_front
+from tunesmith.serving.cache import CacheShape, KeyValues, rounded
 from tunesmith.serving.decoder import Piece
+from tunesmith.serving.front import FrontAdapter, read_learned
 from tunesmith.serving.lora import Adapter, Joint, Lineup, Mix, Pair, read_pairs
 from tunesmith.serving.runs import Run, plan_runs
 
@@ -175,6 +177,11 @@ def side_by_side(value: Tensor, num_heads: int, width: int) -> Tensor:
         return value
     halves = value.view(num_heads, 2, width // 2, *value.shape[1:])
     return halves.transpose(1, 2).reshape(value.shape)
+
+
+def halves_together(keys: Tensor) -> Tensor:
+    """The numbers of each head (the last axis) in the order that `side_by_side` gives them."""
+    return keys.unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
 
 
 def _norm(module: Any, width: int | None = None) -> Norm:
@@ -328,6 +335,9 @@ class FastDecoder:
         places = [place for piece in pieces for place in range(piece.start, piece.end)]
         device = self._embedding.device
         places_T = torch.tensor(places, device=device)
+        for piece in pieces:
+            if piece.begins and piece.start:
+                self.cache.begin(piece.slot, piece.adapter.kept)
         if self.cache.capacity > len(self._turns):
             self._turns = self._turn_table(self.cache.capacity)
         num_next = sum(_is_next(piece) for piece in pieces)
@@ -349,16 +359,20 @@ class FastDecoder:
         return torch.complex(cos[0, :, :half].float(), sin[0, :, :half].float())[:, None, :]
 
     def _mix(self, pieces: Sequence[Piece]) -> Mix | None:
-        used: dict[int, Adapter] = {
-            id(piece.adapter): piece.adapter for piece in pieces if piece.adapter is not None
-        }
+        # What stands in front of a text lies in the cache, and adds to no product.
+        own = [piece.adapter if isinstance(piece.adapter, Adapter) else None for piece in pieces]
+        used = {id(adapter): adapter for adapter in own if adapter is not None}
         if not used:
             return None
         adapters = [*used.values()]
         if self._lineup is None or not self._lineup.has(adapters):
             self._lineup = Lineup(adapters)
         lineup = self._lineup
-        numbers = [lineup.number(piece.adapter) for piece in pieces for _ in piece.ids]
+        numbers = [
+            lineup.number(adapter)
+            for adapter, piece in zip(own, pieces, strict=True)
+            for _ in piece.ids
+        ]
         return Mix(lineup, numbers, self._embedding)
 
     # ------------------------------------------------------------ rows
@@ -376,8 +390,10 @@ class FastDecoder:
 
     # ------------------------------------------------------------ adapters
 
-    def load_adapter(self, directory: Path) -> Adapter:
+    def load_adapter(self, directory: Path) -> Adapter | FrontAdapter:
         """Read a PEFT folder."""
+        if is_in_front(directory):
+            return self._load_front(directory)
         pairs = read_pairs(directory, self._linears)
         joints: dict[int, Joint] = {}
         for layer in range(len(self.layers)):
@@ -404,7 +420,41 @@ class FastDecoder:
         a_RD = torch.cat([pair.a_RD for pair in pairs if pair is not None])
         return Joint(a_RD.to(self._embedding), b_RO.to(self._embedding))
 
-    def unload_adapter(self, adapter: Adapter) -> None:
+    @torch.no_grad()
+    def _load_front(self, directory: Path) -> FrontAdapter:
+        width = self._embedding.shape[1]
+        learned = read_learned(directory, self.cache.shape, width, self.context)
+        if learned.is_prefix:
+            kept = learned.vectors.clone()
+            kept[:, 0] = halves_together(kept[:, 0])
+        else:
+            kept = self._kept_of(learned.vectors)
+        return FrontAdapter(directory, learned.num_places, kept.nbytes, kept)
+
+    def _kept_of(self, inputs_ND: Tensor) -> Tensor:
+        """Keys and values [L, 2, K, N, E] of a row of inputs, in memory of their own.
+
+        So this may be computed in another thread, beside the steps.
+        """
+        count = len(inputs_ND)
+        shape = self.cache.shape
+        row = KeyValues(shape, budget=rounded(count) * shape.token_bytes, context=count)
+        row.reserve(1, count)
+        step = Step(
+            ids_T=inputs_ND.new_empty(0, dtype=torch.long),
+            turn_T1C=self._turn_table(count),
+            write=row.write_index([0] * count, range(count)),
+            runs=[],
+            prompts=[Attended(0, count, 0, 0)],
+            mix=None,
+            wanted=None,
+        )
+        hidden = inputs_ND
+        for layer, cache in zip(self.layers, row.layers, strict=True):
+            hidden = layer(hidden, step, cache)
+        return torch.stack([cache[:, 0, :, :count] for cache in row.layers])
+
+    def unload_adapter(self, adapter: Adapter | FrontAdapter) -> None:
         """Let go of an adapter that no row has."""
         if self._lineup is not None and adapter in self._lineup.adapters:
             self._lineup = None

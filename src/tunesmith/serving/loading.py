@@ -13,7 +13,6 @@ import torch
 from tunesmith.engine.backbone import decoder_of
 from tunesmith.engine.fused import why_not_llama_shaped
 from tunesmith.engine.generate import Target, find_target, renderer_of, take_advice
-from tunesmith.engine.methods.prompts import refuse_merging
 from tunesmith.engine.methods.rope import rope_of_adapter
 from tunesmith.engine.methods.vocabulary import trained_ids
 from tunesmith.engine.model_sources import OnProgress, recipe_of_result, resolve_adapter
@@ -89,16 +88,15 @@ def load_served(
 def _whole(found: Target) -> Target:
     """An adapter that cannot answer beside its base is merged into it while it loads.
 
-    It is of another kind than LoRA, or its base has other tokens or positions.
+    It changes weights and is no LoRA, or its base has other tokens or positions.
     """
     adapter = found.adapter
     if adapter is None:
         return found
-    if is_in_front(adapter):  # before anything large is read
+    if is_beside(adapter):  # before anything large is read
         raise refuse_merging(str(adapter))
-    if is_beside(adapter):
-        raise refuse_merging(str(adapter))
-    if is_lora(adapter) and not (trained_ids(adapter) or rope_of_adapter(adapter)):
+    stands_beside = is_lora(adapter) or is_in_front(adapter)
+    if stands_beside and not (trained_ids(adapter) or rope_of_adapter(adapter)):
         return found
     return Target(adapter, None, found.recipe, found.base_name)
 

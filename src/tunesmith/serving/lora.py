@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tunesmith.models.adapters import BESIDE, IN_FRONT, named_base, not_plain, scale_of_layer
+from tunesmith.models.adapters import BESIDE, named_base, not_plain, scale_of_layer
 from tunesmith.models.files import check_model_files
 from tunesmith.serving.errors import AdapterMismatch
 
@@ -51,6 +51,7 @@ class Adapter:
     directory: Path
     joints: Mapping[int, Joint]
     num_bytes: int
+    num_places: int = 0  # in front of the text
 
 
 def read_pairs(directory: Path, linears: Mapping[str, tuple[int, int]]) -> dict[str, Pair]:
@@ -71,14 +72,7 @@ def read_pairs(directory: Path, linears: Mapping[str, tuple[int, int]]) -> dict[
 
 
 def _check_kind(directory: Path, config: Mapping[str, Any]) -> None:
-    kind = str(config.get("peft_type", "")).upper()
-    if kind in IN_FRONT:
-        raise AdapterMismatch(
-            f"The adapter {directory} holds learned vectors in front of the text, which are not "
-            "served.",
-            hint="Ask it with `tunesmith chat`, or train with adapter.kind: lora.",
-        )
-    if kind == BESIDE:
+    if str(config.get("peft_type", "")).upper() == BESIDE:
         raise AdapterMismatch(
             f"The adapter {directory} holds vectors that layers attend to beside the text (adapter "
             "tuning), which are not served.",
@@ -87,7 +81,8 @@ def _check_kind(directory: Path, config: Mapping[str, Any]) -> None:
     reasons = not_plain(config)
     if reasons:
         raise AdapterMismatch(
-            f"The adapter {directory} has {', '.join(reasons)}; only plain LoRA is served.",
+            f"The adapter {directory} has {', '.join(reasons)}; beside a base only plain LoRA is "
+            "served, and vectors in front of the text.",
             hint="Merge it into its base (tunesmith export --format merged) and serve that.",
         )
 

@@ -50,7 +50,7 @@ def chat_orders(body: ChatBody, voice: Voice, context: int | None) -> Asked:
         body,
         voice,
         prompt,
-        _room(prompt, wanted, context),
+        _room(prompt, wanted, voice.context_of(context)),
         stop_ids=voice.stop_ids,
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         keep_special=found is not None,
@@ -69,7 +69,7 @@ def text_orders(body: CompletionBody, voice: Voice, context: int | None) -> Aske
     total = 0
     for prompt in _prompts(body, voice):
         wanted = 16 if body.max_tokens is None else body.max_tokens
-        room = _room(prompt, wanted, context, may_be_full=wanted == 0)
+        room = _room(prompt, wanted, voice.context_of(context), may_be_full=wanted == 0)
         order = _order(
             body,
             voice,

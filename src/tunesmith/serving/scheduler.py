@@ -28,13 +28,14 @@ class Plan:
 
 def plan_step(
     running: Sequence[tuple[int, int]],
-    waiting: Sequence[int],
+    waiting: Sequence[tuple[int, int]],
     limits: Limits,
     fits: Callable[[int, int], bool],
 ) -> Plan:
-    """The next step. `running` has (tokens in the cache, tokens to come) of each row by arrival.
+    """The next step. Each row is (places in the cache, tokens to come), by arrival.
 
-    `waiting` has the tokens to come of each; `fits(rows, longest)` says whether memory holds them.
+    Of those that wait, the places are the ones that a row has in front of its tokens.
+    `fits(rows, longest)` says whether memory holds them.
     """
     left = limits.prompt_tokens
     chosen: list[int] = []
@@ -46,9 +47,9 @@ def plan_step(
             left -= chosen[-1]
     joining: list[int] = []
     longest = max((cached + pending for cached, pending in running), default=0)
-    for pending in waiting:
+    for front, pending in waiting:
         rows = len(running) + len(joining) + 1
-        longest = max(longest, pending + 1)
+        longest = max(longest, front + pending + 1)
         if left <= 0 or rows > limits.max_rows or not (rows == 1 or fits(rows, longest)):
             break
         joining.append(min(pending, left))

@@ -44,7 +44,7 @@ def vllm_command(options: Options, program: str) -> list[str]:
     """The words of `vllm serve` that mean what our options mean."""
     from tunesmith.engine.generate import find_target
     from tunesmith.engine.model_sources import resolve_adapter
-    from tunesmith.models.adapters import adapter_type, is_lora
+    from tunesmith.models.adapters import adapter_type, is_in_front, is_lora
     from tunesmith.models.files import check_model_files
 
     found = find_target(options.base)
@@ -59,7 +59,9 @@ def vllm_command(options: Options, program: str) -> list[str]:
         if not is_lora(folder):
             raise InputError(
                 f"vLLM serves LoRA adapters, and {folder} is of the kind {adapter_type(folder)}.",
-                hint="Leave out --engine vllm, or merge it (tunesmith export --format merged).",
+                hint="Leave out --engine vllm."
+                if is_in_front(folder)
+                else "Leave out --engine vllm, or merge it (tunesmith export --format merged).",
                 code="adapter_mismatch",
             )
     words = [program, "serve", str(found.directory), "--served-model-name", served]

@@ -15,6 +15,7 @@ from tunesmith.data.renderer import Renderer
 from tunesmith.data.tokenizer import TextTokenizer
 from tunesmith.errors import DataError
 from tunesmith.serving.deadline import TooSlow, within
+from tunesmith.serving.decoder import places_in_front
 from tunesmith.serving.errors import NameTaken, TemplateBroken, UnknownModel
 from tunesmith.serving.tools import ToolFormat, find_format
 
@@ -38,6 +39,10 @@ class Voice:
     @property
     def tokenizer(self) -> TextTokenizer:
         return self.renderer.tokenizer
+
+    def context_of(self, context: int | None) -> int | None:
+        """The part of the decoder's context that is left for tokens; None without a limit."""
+        return None if context is None else context - places_in_front(self.adapter)
 
     @cached_property
     def num_tokens(self) -> int:

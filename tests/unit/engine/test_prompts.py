@@ -27,14 +27,9 @@ from tunesmith.engine.methods.prompts import vectors_off
 from tunesmith.engine.models import load_model
 from tunesmith.engine.weights import write_adapter
 from tunesmith.errors import ModelError, TunesmithError
-from tunesmith.evaluation.served import places_of
 from tunesmith.recipe import parse_recipe
 from tunesmith.recipe.capabilities import Choice, refusal
 from tunesmith.recipe.prompts import Prefix, Prompt, PTuning
-from tunesmith.serving.errors import AdapterMismatch
-from tunesmith.serving.loading import load_served
-from tunesmith.serving.lora import read_pairs
-from tunesmith.serving.options import Options
 
 TinyModel = Callable[[str], Path]
 CPU = torch.device("cpu")
@@ -221,7 +216,7 @@ def test_wrong_combinations_are_refused_by_the_recipe(
 
 
 @pytest.mark.parametrize("name", ["p_tuning", "projected"])
-def test_what_cannot_be_merged_or_served_is_refused_before_any_work(
+def test_what_cannot_be_merged_is_refused_before_any_work(
     tiny_model_dir: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     shipped = prompts.shipped()[:1]
@@ -232,20 +227,13 @@ def test_what_cannot_be_merged_or_served_is_refused_before_any_work(
     model.peft_config["default"].base_model_name_or_path = str(base)
     folder = tmp_path / "vectors"
     write_adapter(model, folder)
-    for load in (load_model, lambda place: load_served(Options(str(place), device="cpu"))):
-        with pytest.raises(ModelError) as caught:
-            load(folder)
-        assert caught.value.code == "vectors_not_merged"
-        assert "tunesmith chat" in caught.value.hint
+    with pytest.raises(ModelError) as caught:
+        load_model(folder)
+    assert caught.value.code == "vectors_not_merged"
+    assert "tunesmith serve-model" in caught.value.hint
     with pytest.raises(ModelError) as caught:
         export(Order(str(folder), "merged", tmp_path / "merged"), Narrator(io.StringIO()))
     assert caught.value.code == "vectors_not_merged"
     assert not (tmp_path / "merged").exists()
     done = export(Order(str(folder), "adapter", tmp_path / "copy"), Narrator(io.StringIO()))
     assert done["parity"]["status"] == "passed"
-    with pytest.raises(AdapterMismatch, match="in front of the text"):
-        read_pairs(folder, {})
-    for pair in ((str(base), str(folder)), (str(folder), str(base))):
-        with pytest.raises(TunesmithError) as refused:
-            places_of(*pair)
-        assert refused.value.code == "vectors_not_served"

@@ -20,9 +20,11 @@ from tests.unit.engine.conftest import (
 )
 
 from tunesmith.data.tokenizer import TextTokenizer
+from tunesmith.engine import weights
 from tunesmith.engine.adapter import apply_adapter, trainable_parameters
 from tunesmith.engine.models import load_model
 from tunesmith.recipe import Lora
+from tunesmith.recipe.prompts import Prefix, Prompt, PTuning
 from tunesmith.serving.decoder import Decoder
 from tunesmith.serving.engine import Engine
 from tunesmith.serving.fast import FastDecoder
@@ -33,6 +35,11 @@ from tunesmith.serving.scheduler import Limits
 __all__ = ["one_thread", "tiny_tokenizer_dir", "write_tiny_tokenizer"]
 CONTEXT = 512
 FAST = ("llama", "qwen2", "qwen3", "mistral")
+VECTORS = {
+    "prompt": Prompt(virtual_tokens=5),
+    "p_tuning": PTuning(virtual_tokens=3, encoder_width=8),
+    "prefix": Prefix(virtual_tokens=4),
+}
 # Largest difference of the two best scores that rounding may turn round.
 TIE = 1e-4
 
@@ -145,6 +152,20 @@ def write_adapter(base: Path, out: Path, *, seed: int, rank: int = 4, **settings
     for _, part in trainable_parameters(model):
         part.data += torch.randn(part.shape, generator=generator) * 0.2
     model.save_pretrained(out)
+    return out
+
+
+def write_vectors(base: Path, out: Path, kind: str, *, seed: int = 1, places: int = 0) -> Path:
+    """A result of training, with vectors so large that the base says something else."""
+    adapter: Any = VECTORS[kind]
+    if places:
+        adapter = adapter.model_copy(update={"virtual_tokens": places})
+    model: Any = apply_adapter(load_model(base), adapter, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    for _, part in trainable_parameters(model):
+        part.data += torch.randn(part.shape, generator=generator)
+    model.peft_config["default"].base_model_name_or_path = str(base)
+    weights.write_adapter(model, out)
     return out
 
 

@@ -83,11 +83,13 @@ def learned_front(model: Any, like: Tensor) -> Front:
     else:
         places = model.prompt_tokens[model.active_adapter][: config.num_virtual_tokens]
         flat_NF = encoder(places[None].to(encoder.embedding.weight.device))[0]
-    heads = config.num_attention_heads
-    shape = (config.num_virtual_tokens, config.num_layers, 2, heads, config.token_dim // heads)
-    # [N, L, key or value, K, D], as PEFT lays them out.
-    both = flat_NF.to(like.dtype).view(shape).permute(1, 2, 3, 0, 4)
+    both = by_layer(flat_NF.to(like.dtype), config.num_layers, config.num_attention_heads)
     return Front(tuple((keys, values) for keys, values in both))
+
+
+def by_layer(table_NF: Tensor, num_layers: int, num_heads: int) -> Tensor:
+    """[L, key or value, K, N, D] of a table as PEFT lays it out."""
+    return table_NF.view(len(table_NF), num_layers, 2, num_heads, -1).permute(1, 2, 3, 0, 4)
 
 
 class PrefixDecoder(InFrontDecoder):

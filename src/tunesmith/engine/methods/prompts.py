@@ -144,7 +144,8 @@ def refuse_merging(what: str) -> ModelError:
     return ModelError(
         f"{what} holds learned vectors (prompt, prefix, P-tuning or adapter tuning), which cannot "
         "be merged into the weights of a model.",
-        hint="Ask it with `tunesmith chat`, or load it with peft beside its base; train with "
-        "adapter.kind: lora for a result that can be merged and served.",
+        hint="Ask it with `tunesmith chat`, or load it with peft beside its base; all but adapter "
+        "tuning are also served so (`tunesmith serve-model`). Train with adapter.kind: lora for a "
+        "result that can be merged.",
         code="vectors_not_merged",
     )
