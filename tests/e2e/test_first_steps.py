@@ -96,3 +96,38 @@ def test_the_demo_teaches_most_held_out_questions(tmp_path: Path) -> None:
     assert (
         Path(report["verdict"]["report"]).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     )
+
+
+@pytest.mark.slow
+def test_vectors_in_front_of_the_text_are_judged_and_evaluated_and_chat_says_the_same(
+    recipe: Path, tmp_path: Path
+) -> None:
+    changes = (
+        "adapter={kind: prompt, virtual_tokens: 6}",
+        "training.learning_rate=0.05",
+        "training.max_steps=3",
+        "data.test={kind: split, fraction: 0.1, max_rows: 3}",
+        "gate.general=none",
+    )
+    done = tunesmith("train", str(recipe), *changes, "--run", "run", "--json", cwd=tmp_path)
+    assert document(done)["verdict"]["result"] in ("promote", "hold", "reject")
+    judged = predictions(tmp_path / "run" / "verdict" / "tuned")
+    base = predictions(tmp_path / "run" / "verdict" / "base")
+    assert judged.keys() == base.keys()
+    assert judged != base
+
+    document(
+        tunesmith("evaluate", "run", "--data", "run", "--out", "alone", "--json", cwd=tmp_path)
+    )
+    assert predictions(tmp_path / "alone") == judged
+    question = max(judged, key=lambda asked: judged[asked] != base[asked])
+    chat = document(tunesmith("chat", "run", "--prompt", question, "--json", cwd=tmp_path))
+    assert chat["answer"] == judged[question]
+
+
+def predictions(folder: Path) -> dict[str, str]:
+    """What a model answered, by question."""
+    lines = (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert all(row["finish"] == "stop" for row in rows)
+    return {row["messages"][-1]["content"]: row["prediction"] for row in rows}

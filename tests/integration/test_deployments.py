@@ -82,18 +82,19 @@ def test_a_model_is_started_by_the_first_question_and_streams_the_same_answer(
     assert len(processes(live)) == 1
 
 
+@pytest.mark.parametrize("kind", ["lora", "prefix"])
 def test_results_and_checkpoints_answer_from_the_process_of_their_base(
-    live: Live, client: Client, stock: openai.OpenAI, tmp_path: Path
+    live: Live, client: Client, stock: openai.OpenAI, tmp_path: Path, kind: str
 ) -> None:
     rows = [{"prompt": f"What is {n} plus {n}?", "completion": f"It is {n + n}."}
             for n in range(120)]  # fmt: skip
-    file = tmp_path / "sums.jsonl"
+    file = tmp_path / f"{kind}.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    data = client.datasets.upload("sums", file)
+    data = client.datasets.upload(f"{kind}-sums", file)
     job = client.jobs.create(
         base="starter",
         datasets=[data.name],
-        recipe={"name": "sums", "adapter": {"kind": "lora"},
+        recipe={"name": f"{kind}-sums", "adapter": {"kind": kind},
                 "training": {"max_steps": 2, "checkpoint": {"every_steps": 1}}},
     )  # fmt: skip
     wait_for(lambda: client.jobs.get(job.id).status == "succeeded")

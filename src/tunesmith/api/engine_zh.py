@@ -176,8 +176,8 @@ ENGINE: Final[dict[str, tuple[str, str]]] = {
     "vectors_not_merged": (
         "该适配器只包含学习的向量（Prompt、Prefix、P-Tuning 或 adapter tuning），不能合并到权重"
         "中。",
-        "请用 `tunesmith chat` 提问，或用 peft 与基座一起加载；需要合并或提供服务时，请用 "
-        "adapter.kind: lora 训练。",
+        "请用 `tunesmith chat` 提问，或用 peft 与基座一起加载；除 adapter tuning 外，也可以用 "
+        "`tunesmith serve-model` 提供服务。需要合并时，请用 adapter.kind: lora 训练。",
     ),
     "tied_module_to_save": (
         "adapter.modules_to_save：{module} 与模型另一端共用权重，不能单独训练。",

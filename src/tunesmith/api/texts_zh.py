@@ -75,10 +75,6 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "{model} 是奖励模型：它给回答打分，不会写回答。",
         "请在偏好数据上评估它，或在 grpo 训练中把它用作奖励。",
     ),
-    "vectors_not_served": (
-        "{model} 只包含文本之前的向量（Prompt、Prefix 或 P-Tuning），不支持提供服务。",
-        "请用 `tunesmith chat` 提问，或改用 adapter.kind: lora 训练。",
-    ),
     "attention_not_served": (
         "{model} 的各层在文本之外还关注学习的向量（adapter tuning），不支持提供服务。",
         "请用 `tunesmith chat` 提问，或改用 adapter.kind: lora 训练。",

@@ -33,7 +33,8 @@ def dtype_of_adapter(base: str, tuned: str) -> str | None:
         below, dtype = _base_in(folder / _CONFIG), "auto"
     if not _is_same(base, below) or dtype not in _DTYPES:
         return None
-    return dtype if is_lora(folder) else None  # others are merged, into a base of their own
+    # Others are merged, into a base of their own.
+    return dtype if is_lora(folder) or is_in_front(folder) else None
 
 
 def makes_reward_model(place: Path) -> bool:
@@ -46,14 +47,6 @@ def makes_reward_model(place: Path) -> bool:
 def refuse_unserved(model: str) -> None:
     """InputError for a model that no serving process takes, before anything is started."""
     folder = _adapter_folder(Path(model).expanduser())
-    if folder is not None and is_in_front(folder):
-        raise InputError(
-            f"{model} holds learned vectors in front of the text (prompt, prefix or P-tuning), "
-            "which are not served, so its answers cannot be compared.",
-            hint="Ask it with `tunesmith chat`, or train with adapter.kind: lora. Its losses are "
-            "measured in training.",
-            code="vectors_not_served",
-        )
     if folder is not None and is_beside(folder):
         raise InputError(
             f"{model} holds vectors that layers attend to beside the text (adapter tuning), which "

@@ -77,5 +77,9 @@ def test_a_folder_of_peft_is_recognised_by_its_settings(tmp_path: Path) -> None:
     config.write_text(json.dumps({"base_model_name_or_path": str(base)}))
     assert dtype_of_adapter(str(base / ".." / "base"), str(adapter)) == "auto"
     assert dtype_of_adapter(str(tmp_path), str(adapter)) is None
+    for kind, told in (("PROMPT_TUNING", "auto"), ("PREFIX_TUNING", "auto"), ("OFT", None)):
+        settings = {"base_model_name_or_path": str(base), "peft_type": kind}
+        config.write_text(json.dumps(settings))
+        assert dtype_of_adapter(str(base), str(adapter)) == told
     config.write_text("no settings")
     assert dtype_of_adapter(str(base), str(adapter)) is None

@@ -247,7 +247,7 @@ def test_a_checkpoint_is_asked_by_its_id_as_by_its_name(
 
 
 @pytest.mark.parametrize(("kind", "is_merged"), [("lora", False), ("oft", True)])
-def test_only_lora_goes_on_top_of_a_base_and_all_rest_on_it(
+def test_lora_goes_on_top_of_a_base_and_other_weights_into_it(
     world: World, tmp_path: Path, kind: str, is_merged: bool
 ) -> None:
     tuned = _adapter(world, kind, None)
@@ -265,15 +265,15 @@ def test_only_lora_goes_on_top_of_a_base_and_all_rest_on_it(
             assert base_argument(session, place, tuned).endswith(tuned)
 
 
-@pytest.mark.parametrize("kind", ["prompt", "p_tuning", "prefix"])
-def test_vectors_in_front_of_the_text_are_not_deployed(
+@pytest.mark.parametrize("kind", ["prompt", "p_tuning", "prefix", "PREFIX_TUNING"])
+def test_vectors_in_front_of_the_text_are_deployed_on_their_base(
     world: World, deployments: Deployments, kind: str
 ) -> None:
-    tuned = _adapter(world, kind, None)
-    with pytest.raises(Conflict) as caught:
-        deployments.create(caller(world), DeploymentOrder(tuned, "never"), None)
-    assert caught.value.code == "vectors_not_served"
-    assert deployments.list(caller(world)).items == []
+    """By the recipe of their training; by the settings of PEFT where they were imported."""
+    tuned = _adapter(world, kind.lower(), None)
+    row = deployments.create(caller(world), DeploymentOrder(tuned, "vectors"), None)
+    assert (row.base, row.adapter_id, row.model_id) == ("starter", tuned, tuned)
+    assert row.status == "starting"
 
 
 @pytest.mark.parametrize("kind", ["adapter", "adaption_prompt"])  # of a recipe, and of PEFT's files

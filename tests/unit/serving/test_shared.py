@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.serving.conftest import write_adapter
+from tests.unit.serving.conftest import write_adapter, write_vectors
 
 from tunesmith.evaluation.compare import compare, set_exam
 from tunesmith.evaluation.endpoint import Sampling
@@ -18,11 +18,16 @@ from tunesmith.recipe.gate import Gate
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["lora", "p_tuning"])
 def test_one_process_answers_for_base_and_adapter_as_two_do(
-    tmp_path: Path, sharp_model_dir: Callable[..., Path]
+    tmp_path: Path, sharp_model_dir: Callable[..., Path], kind: str
 ) -> None:
     base = sharp_model_dir("llama")
-    adapter = write_adapter(base, tmp_path / "adapter", seed=1)
+    adapter = tmp_path / "adapter"
+    if kind == "lora":
+        write_adapter(base, adapter, seed=1)
+    else:
+        write_vectors(base, adapter, kind)
     data = tmp_path / "rows.jsonl"
     rows = [{"prompt": f"word {n}", "completion": f"answer {n}"} for n in range(6)]
     data.write_text("\n".join(map(json.dumps, rows)))

@@ -32,8 +32,11 @@ class Source:
 
 
 def source_of(session: Session, model: Model) -> Source:
-    """LoRA goes on top of its base; every other model is one itself, merged when it is loaded."""
-    if model.kind != "adapter" or not _is_lora(model):
+    """LoRA and vectors in front of the text go on top of their base.
+
+    Every other model is one itself, merged when it is loaded.
+    """
+    if model.kind != "adapter" or not _stands_beside(model):
         return Source(model.id)
     return Source(base_under(session, model), model.id)
 
@@ -41,27 +44,18 @@ def source_of(session: Session, model: Model) -> Source:
 def base_under(session: Session, adapter: Model) -> str:
     """The base under an adapter: one that was trained on an adapter replaces that one.
 
-    One of another kind than LoRA is never gone on with: what was trained on it rests on the whole.
+    One that is merged is never gone on with: what was trained on it rests on the whole.
     """
     below = adapter
     while below.kind == "adapter" and below.parent_id is not None:
         below = session.get_one(Model, below.parent_id)
-        if below.kind == "adapter" and not _is_lora(below):
+        if below.kind == "adapter" and not _stands_beside(below):
             return below.id
     return below.id if below.kind != "adapter" else below.base
 
 
 def refuse_unserved(model: Model) -> None:
     """Conflict for a model that no serving process takes."""
-    if holds_vectors(model):
-        raise Conflict(
-            f"{model.name} holds learned vectors in front of the text (prompt, prefix or "
-            "P-tuning), which are not served.",
-            hint="Ask it with `tunesmith chat`, or train with adapter.kind: lora.",
-            code="vectors_not_served",
-            model=model.name,
-            param="model",
-        )
     if attends_beside(model):
         raise Conflict(
             f"{model.name} holds vectors that layers attend to beside the text (adapter tuning), "
@@ -85,8 +79,8 @@ def refuse_reward_model(model: Model) -> None:
         )
 
 
-def _is_lora(adapter: Model) -> bool:
-    return adapter_kind(adapter) == "lora"
+def _stands_beside(adapter: Model) -> bool:
+    return adapter_kind(adapter) == "lora" or holds_vectors(adapter)
 
 
 def base_argument(session: Session, place: DataDir, base: str) -> str:
