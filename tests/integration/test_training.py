@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
+import yaml
 
 pytestmark = pytest.mark.slow  # each test runs whole trainings
 Build = Callable[..., Any]
@@ -107,6 +109,24 @@ def test_activation_checkpointing_never_changes_the_result(
     first = whole()
     other = training("other", training={"activation_checkpointing": kind}).finish()
     same_state(first, other)
+
+
+def test_activations_that_do_not_fit_are_computed_twice_and_told_once(
+    training: Build, whole: Build, same_state: Build
+) -> None:
+    """A micro-batch of more tokens than memory has room for; the steps themselves are small."""
+    per_token = 16_000  # bytes at least, of this model
+    first = whole(training={"micro_batch_tokens": 10_000})
+    tokens = 10 * psutil.virtual_memory().total // per_token
+    run = training("other", training={"micro_batch_tokens": tokens})
+    assert run.go(fault="kill@step:7") < 0
+    decided = run.run.resolved_path.read_bytes()
+    assert yaml.safe_load(decided)["training"]["activation_checkpointing"] == "full"
+    run.finish(resume=True)
+    assert run.run.resolved_path.read_bytes() == decided
+    told = [each for each in run.events("warning") if each["code"] == "activations_recomputed"]
+    assert len(told) == 1, "by the first attempt"
+    same_state(first, run)
 
 
 def test_other_attention_never_changes_the_result(training: Build, whole: Build) -> None:
@@ -332,8 +352,6 @@ def test_a_second_run_of_the_same_data_reads_its_tokens_from_the_cache(
 def test_the_resolved_recipe_repeats_the_run(
     training: Build, whole: Build, same_state: Build
 ) -> None:
-    import yaml
-
     first = whole(training={"micro_batch_tokens": "auto"})
     resolved = yaml.safe_load(first.run.resolved_path.read_text())
     assert isinstance(resolved["training"]["micro_batch_tokens"], int)

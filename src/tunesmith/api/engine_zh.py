@@ -99,6 +99,12 @@ ENGINE: Final[dict[str, tuple[str, str]]] = {
         "{field}：模型在输出层和 adapter.modules_to_save 之外没有可量化的线性层。",
         "请填写 model.quantization: none。",
     ),
+    "offload_needs_gpu": (
+        "training.activation_offload 把激活值从 GPU 移到主内存，而设备 {device} 本身就在主内存中"
+        "计算。",
+        "请填写 training.activation_offload: false；在该设备上可用 "
+        "training.activation_checkpointing: full 节省内存。",
+    ),
     "quantised_not_on_mps": (
         "设备 mps 不支持在量化权重上训练。",
         "请填写 training.device: cpu，或 model.quantization: none。",

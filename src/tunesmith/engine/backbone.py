@@ -16,6 +16,8 @@ from tunesmith.engine.fused import FusedDecoder, why_not_fused
 from tunesmith.engine.methods.prefix import PrefixDecoder, is_prefix
 from tunesmith.engine.methods.prompts import PromptDecoder, has_vectors
 from tunesmith.engine.methods.vocabulary import TrainedRows, all_trained_rows
+from tunesmith.engine.offload import Offload
+from tunesmith.recipe import Recipe
 
 
 class ModuleDecoder:
@@ -74,26 +76,44 @@ def decoder_of(model: Any) -> Any:
     return base.get_decoder()
 
 
+def backbone_of(
+    recipe: Recipe, model: Any, keys: DropoutKeys
+) -> FusedDecoder | ModuleDecoder | PromptDecoder | PrefixDecoder:
+    """The way through a model that a decided recipe trains on."""
+    training = recipe.training
+    return build_backbone(
+        model,
+        attention=recipe.model.attention,
+        checkpointing=training.recomputed_layers,
+        offload=Offload() if training.activation_offload else None,
+        keys=keys,
+    )
+
+
 def build_backbone(
     model: Any,
     *,
     attention: str,
     checkpointing: int = 0,
+    offload: Offload | None = None,
     keys: DropoutKeys | None = None,
 ) -> FusedDecoder | ModuleDecoder | PromptDecoder | PrefixDecoder:
     """Choose the fastest exact way through a model; the arena must exist before.
 
     `attention` is the recipe's: `auto` and `flat` take flat attention, others the model's own
-    function. `checkpointing` n computes activations of every n-th layer twice; 0: of none. `keys`
-    are those of the dropout in the model.
+    function. `checkpointing` n computes activations of every n-th layer twice; 0: of none. With
+    `offload`, what layers keep for backward waits elsewhere. `keys` are those of the dropout in the
+    model.
     """
     decoder = decoder_of(model)
     is_flat = attention in ("auto", "flat")
     rows = all_trained_rows(model)
     if is_flat and why_not_fused(model, decoder) is None:
-        return FusedDecoder(decoder, rows, checkpointing=checkpointing)
+        return FusedDecoder(decoder, rows, checkpointing=checkpointing, offload=offload)
     if checkpointing:
         checkpoint_layers(decoder, keys or DropoutKeys(0), every=checkpointing)
+    if offload is not None:  # around checkpointing, whose layers then keep their inputs elsewhere
+        offload_layers(decoder, offload)
     if has_vectors(model):
         in_front = PrefixDecoder if is_prefix(model) else PromptDecoder
         return in_front(model, decoder, is_flat=is_flat)
@@ -106,10 +126,7 @@ def checkpoint_layers(decoder: Any, keys: DropoutKeys, *, every: int = 1) -> Non
     transformers has a switch for this, which does nothing in eval mode; training mode would bring
     back the dropout of the model itself.
     """
-    from transformers.modeling_layers import GradientCheckpointingLayer
-
-    layers = [part for part in decoder.modules() if isinstance(part, GradientCheckpointingLayer)]
-    for layer in layers[::every]:
+    for layer in _layers(decoder)[::every]:
         layer.forward = partial(_checkpointed, layer.forward, keys)
 
 
@@ -122,3 +139,20 @@ def _checkpointed(forward: Any, keys: DropoutKeys, *inputs: Any, **named: Any) -
             return forward(*inputs, **named)
 
     return checkpoint(run, *inputs, use_reentrant=False, preserve_rng_state=False, **named)
+
+
+def offload_layers(decoder: Any, offload: Offload) -> None:
+    """Let what every layer keeps for backward wait elsewhere."""
+    for layer in _layers(decoder):
+        layer.forward = partial(_offloaded, layer.forward, layer, offload)
+
+
+def _offloaded(forward: Any, layer: Any, offload: Offload, *inputs: Any, **named: Any) -> Any:
+    with offload.within(layer):
+        return forward(*inputs, **named)
+
+
+def _layers(decoder: Any) -> list[Any]:
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    return [part for part in decoder.modules() if isinstance(part, GradientCheckpointingLayer)]

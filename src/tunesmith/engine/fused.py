@@ -16,7 +16,7 @@ E head width, R adapter rank.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ from tunesmith.engine.methods.adaption import has_vectors_beside
 from tunesmith.engine.methods.prompts import has_vectors
 from tunesmith.engine.methods.quantised import is_quantised
 from tunesmith.engine.methods.vocabulary import TrainedRows, rows_of
+from tunesmith.engine.offload import Offload
 
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral")
 
@@ -468,10 +469,15 @@ class FusedDecoder:
     """Token ids of a flat sequence -> final hidden states, on a transformers model's weights."""
 
     def __init__(
-        self, decoder: Any, rows: Sequence[TrainedRows] = (), *, checkpointing: int = 0
+        self,
+        decoder: Any,
+        rows: Sequence[TrainedRows] = (),
+        *,
+        checkpointing: int = 0,
+        offload: Offload | None = None,
     ) -> None:
         config = decoder.config
-        self._checkpointing = checkpointing
+        self._checkpointing, self._offload = checkpointing, offload
         width = getattr(config, "head_dim", None)
         self._head_width = width or config.hidden_size // config.num_attention_heads
         self._decoder = decoder
@@ -517,11 +523,18 @@ class FusedDecoder:
                 layer.watch_input(hidden)
             anchor = self._anchor if layer.is_trained else self._still
             arguments = (hidden, anchor, layer, rotation, documents)
-            if every and number % every == 0:
-                hidden = checkpoint(_LayerFunction.apply, *arguments, use_reentrant=False)
-            else:
-                hidden = _LayerFunction.apply(*arguments)
+            with self._keeping_elsewhere(number):
+                if every and number % every == 0:
+                    hidden = checkpoint(_LayerFunction.apply, *arguments, use_reentrant=False)
+                else:
+                    hidden = _LayerFunction.apply(*arguments)
         return _FinalNorm.apply(hidden, self._decoder.norm)
+
+    def _keeping_elsewhere(self, number: int) -> AbstractContextManager[None]:
+        """Around a layer whose activations wait elsewhere; around any other, nothing."""
+        if self._offload is None:
+            return nullcontext()
+        return self._offload.within(self._decoder.layers[number])
 
     def _embedded(self, ids_T: Tensor) -> Tensor:
         """Rows of the table; all of them are trained, some, or none."""

@@ -18,11 +18,11 @@ import torch
 from tunesmith.data.batches import StepPlan, micro_batches
 from tunesmith.data.prepare import Prepared, build_renderer
 from tunesmith.data.tokenizer import TextTokenizer
-from tunesmith.engine.backbone import build_backbone
+from tunesmith.engine.backbone import backbone_of
 from tunesmith.engine.dropout import key_dropout_by_row, set_training
 from tunesmith.engine.head import Head
 from tunesmith.engine.learning import Learning
-from tunesmith.engine.memory import MemoryEstimate, free_memory
+from tunesmith.engine.memory import MemoryEstimate, Room, room_of
 from tunesmith.engine.methods.quantised import num_parameters
 from tunesmith.engine.process import keep_freed_memory
 from tunesmith.engine.reporter import Reporter
@@ -45,7 +45,6 @@ from tunesmith.runs import RunDir
 from tunesmith.runs.files import format_bytes
 
 MEASURE_SECONDS = 2.0
-FITS = 0.95  # share of free memory that an estimate may take
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,10 @@ class Plan:
     parameters: int
     trainable_parameters: int
     micro_batch_tokens: int
+    activation_checkpointing: str
+    activation_checkpointing_auto: bool  # whether the recipe says auto
     memory: MemoryEstimate
-    free: int
+    room: Room
     tokens_per_second: float
     seconds: float
     writing_seconds: float  # of these: until the model has written its own answers (grpo)
@@ -72,29 +73,34 @@ class Plan:
     @property
     def fits(self) -> bool:
         """Whether the estimate stays below the memory that is free."""
-        return self.memory.total <= FITS * self.free
+        return self.room.fits(self.memory)
 
     def advice(self) -> list[str]:
         """What to lower when it does not fit."""
         if self.fits:
             return []
+        of_activations = "training.micro_batch_tokens (the result stays the same)"
+        if self.activation_checkpointing != "full":
+            of_activations += ", or set training.activation_checkpointing: full"
+        elif not self.memory.in_main_memory:
+            of_activations += ", or on a GPU set training.activation_offload: true"
         parts = {
-            "activations": "training.micro_batch_tokens (the result stays the same), or set "
-            "training.activation_checkpointing: full",
+            "activations": of_activations,
+            "in_main_memory": of_activations,
             "optimizer": "the number of trained weights (adapter.kind: lora, or a lower rank)",
             "weights": "the size of the base model, or keep its weights in 4 bits "
             "(model.quantization: nf4 with adapter.kind: lora)",
             "logits": "data.max_length",
         }
         order = sorted(parts, key=lambda part: -getattr(self.memory, part))
-        return [f"Lower {parts[part]}." for part in order[:2]]
+        return [f"Lower {part}." for part in list(dict.fromkeys(map(parts.get, order)))[:2]]
 
     def document(self) -> dict[str, Any]:
         """The plan as one JSON object."""
         return {
-            **{k: v for k, v in vars(self).items() if k not in ("memory", "free")},
+            **{k: v for k, v in vars(self).items() if k not in ("memory", "room")},
             "memory_bytes": {**vars(self.memory), "total": self.memory.total},
-            "free_bytes": self.free,
+            "free_bytes": self.room.device,
             "fits": self.fits,
             "advice": self.advice(),
         }
@@ -121,16 +127,16 @@ def make_plan(recipe: Recipe, run: RunDir) -> Plan:
     base = open_base(recipe, run, reporter, device)
     prepared = read_rows(recipe, run, base, TextTokenizer.load(base.tokenizer_dir), reporter)
     steps = step_plan(recipe, prepared)
-    free = free_memory(device)
+    room = room_of(device)
     model = load_trainable(recipe, run, base, reporter)
-    recipe = decide(recipe, base, model, prepared, steps)
+    asked, recipe = recipe, decide(recipe, base, model, prepared, steps, room)
     micro_batch = recipe.training.micro_batch_tokens
     assert isinstance(micro_batch, int)
     memory = memory_of(recipe, base, model, micro_batch_tokens=micro_batch)
     learning = Learning(recipe, model)
     learning.warn_of_layers_without_turn(steps.total_steps, reporter)
     speed = writing = 0.0
-    if memory.total <= FITS * free:
+    if room.fits(memory):
         speed = measured_speed(recipe, base, model, trial_answers(recipe, prepared), steps)
         writing = writing_time(recipe, run, base, model, prepared, steps)
     tokens, labels = _tokens(trial_answers(recipe, prepared), steps)
@@ -146,8 +152,10 @@ def make_plan(recipe: Recipe, run: RunDir) -> Plan:
         parameters=num_parameters(model),
         trainable_parameters=learning.num_weights,
         micro_batch_tokens=micro_batch,
+        activation_checkpointing=recipe.training.activation_checkpointing,
+        activation_checkpointing_auto=asked.training.activation_checkpointing == "auto",
         memory=memory,
-        free=free,
+        room=room,
         tokens_per_second=round(speed, 1),
         seconds=round(tokens / speed + writing, 1) if speed else 0.0,
         writing_seconds=round(writing, 1),
@@ -182,12 +190,7 @@ def measured_speed(
     learning = Learning(recipe, model)
     learning.enter(1)
     arena, optimizer = learning.arena, learning.optimizer
-    backbone = build_backbone(
-        model,
-        attention=recipe.model.attention,
-        checkpointing=recipe.training.recomputed_layers,
-        keys=dropout,
-    )
+    backbone = backbone_of(recipe, model, dropout)
     head, stage = Head.of(model), stage_to_measure(recipe, prepared)
     set_training(model, True)
     budget = recipe.training.micro_batch_tokens
@@ -241,9 +244,10 @@ def show(plan: Plan) -> str:
         f"Tokens       {plan.tokens:,}, of which {plan.label_tokens:,} are learned from",
         f"Parameters   {plan.parameters:,}, of which {plan.trainable_parameters:,} "
         f"({share:.1%}) are trained",
-        f"Memory       {format_bytes(memory.total)} of {format_bytes(plan.free)} free: weights "
-        f"{format_bytes(memory.weights)}, optimizer {format_bytes(memory.optimizer)}, activations "
-        f"{format_bytes(memory.activations)}, logits {format_bytes(memory.logits)}",
+        f"Memory       {format_bytes(memory.total)} of {format_bytes(plan.room.device)} free: "
+        f"weights {format_bytes(memory.weights)}, optimizer {format_bytes(memory.optimizer)}, "
+        f"activations {format_bytes(memory.activations)}, logits {format_bytes(memory.logits)}",
+        f"Activations  {_activations(plan)}",
         f"Micro-batch  {plan.micro_batch_tokens:,} tokens at once (memory only)",
     ]
     if plan.tokens_per_second:
@@ -261,6 +265,24 @@ def show(plan: Plan) -> str:
     lines += [f"Warning      {warning}" for warning in plan.warnings]
     lines.append("Fits." if plan.fits else "Does not fit. " + " ".join(plan.advice()))
     return "\n".join(lines) + "\n"
+
+
+_KEPT = {
+    "off": "of all layers are kept",
+    "selective": "of every second layer are computed twice",
+    "full": "of every layer are computed twice",
+}
+
+
+def _activations(plan: Plan) -> str:
+    """Where those of a micro-batch are until backward needs them."""
+    kind, waiting = plan.activation_checkpointing, plan.memory.in_main_memory
+    chosen = ", chosen by auto" if plan.activation_checkpointing_auto else ""
+    told = f"{_KEPT[kind]} (activation_checkpointing: {kind}{chosen})"
+    if not waiting:
+        return told
+    room = format_bytes(plan.room.main_memory)
+    return f"{told}; {format_bytes(waiting)} wait in main memory, of {room} free"
 
 
 def _mixture(datasets: list[dict[str, Any]]) -> list[str]:

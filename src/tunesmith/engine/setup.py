@@ -31,15 +31,17 @@ from tunesmith.engine.learning import layer_blocks
 from tunesmith.engine.memory import (
     CPU_MICRO_BATCH,
     CUDA_MICRO_BATCH,
+    LEAST_SHARE,
     MemoryEstimate,
     Places,
+    Room,
     Shape,
     Trained,
     activation_bytes,
     choose_micro_batch,
     estimate_memory,
-    free_memory,
     kept_beside,
+    with_checkpointing,
 )
 from tunesmith.engine.methods.adaption import refuse_other_attention
 from tunesmith.engine.methods.loftq import pack_with_adapters
@@ -71,6 +73,7 @@ from tunesmith.engine.stage_setup import decided_stage
 from tunesmith.errors import DataError, InputError, RecipeError, RunDirError
 from tunesmith.recipe import Notice, Optimizer, Recipe, data_notices
 from tunesmith.recipe.adapters import ADAPTERS, Lora
+from tunesmith.recipe.capabilities import WITHOUT_OWN_MEMORY
 from tunesmith.recipe.problems import problem
 from tunesmith.recipe.prompts import AdapterTuning, InFront
 from tunesmith.runs import RunDir, checkpoints, write_atomically
@@ -96,6 +99,7 @@ def open_base(recipe: Recipe, run: RunDir, reporter: Reporter, device: torch.dev
     """Find, check and describe the base model; nothing large is read yet."""
     require_library(recipe.model.quantization)
     _refuse_quantised_on_mps(recipe, device)
+    _refuse_offload_without_gpu(recipe, device)
     directory = resolve_base(
         recipe.model,
         base_dir=run.path,
@@ -171,6 +175,20 @@ def _refuse_quantised_on_mps(recipe: Recipe, device: torch.device) -> None:
         return
     told = problem("quantised_not_on_mps")
     raise RecipeError(told.message, hint=told.hint, code="quantised_not_on_mps")
+
+
+def _refuse_offload_without_gpu(recipe: Recipe, device: torch.device) -> None:
+    """As the rules of the recipe do where the device is named there."""
+    if not recipe.training.activation_offload or device.type not in WITHOUT_OWN_MEMORY:
+        return
+    told = problem("offload_needs_gpu", device=device.type)
+    raise RecipeError(
+        told.message,
+        hint=told.hint,
+        code="offload_needs_gpu",
+        field="training.activation_offload",
+        device=device.type,
+    )
 
 
 def read_rows(
@@ -320,20 +338,19 @@ def load_trainable(recipe: Recipe, run: RunDir, base: Base, reporter: Reporter) 
     return tuned
 
 
-def decide(recipe: Recipe, base: Base, model: Any, prepared: Prepared, plan: StepPlan) -> Recipe:
-    """The recipe with every `auto` decided, as resolved.yaml records it."""
+def decide(
+    recipe: Recipe, base: Base, model: Any, prepared: Prepared, plan: StepPlan, room: Room
+) -> Recipe:
+    """The recipe with every `auto` decided, as resolved.yaml records it.
+
+    `room`: before the model was loaded, as the estimate counts the model too.
+    """
     training = recipe.training
     every = training.evaluate.every_steps
     if every == "auto":
         every = max(1, -(-plan.total_steps // EVALUATIONS))
     attention = recipe.model.attention
-    if training.update_in_backward:
-        tokens = whole_steps(training.micro_batch_tokens, prepared, plan)
-    elif training.micro_batch_tokens == "auto":
-        tokens = micro_batch_size(recipe, base, model, prepared)
-    else:
-        tokens = training.micro_batch_tokens
-    return recipe.model_copy(
+    decided = recipe.model_copy(
         update={
             "model": recipe.model.model_copy(
                 update={
@@ -347,13 +364,53 @@ def decide(recipe: Recipe, base: Base, model: Any, prepared: Prepared, plan: Ste
             "stage": decided_stage(recipe),
             "training": training.model_copy(
                 update={
-                    "micro_batch_tokens": tokens,
                     "device": base.device.type,
                     "evaluate": training.evaluate.model_copy(update={"every_steps": every}),
                 }
             ),
         }
     )
+    return _fitted(decided, base, model, prepared, plan, room)
+
+
+def _fitted(
+    recipe: Recipe, base: Base, model: Any, prepared: Prepared, plan: StepPlan, room: Room
+) -> Recipe:
+    """With the micro-batch and the checkpointing of activations that the memory asks for."""
+    longest = int(prepared.train.lengths.max()) + answer_tokens(recipe)
+    if recipe.training.update_in_backward:
+        tokens = whole_steps(recipe.training.micro_batch_tokens, prepared, plan)
+        recipe = with_micro_batch(recipe, tokens)
+
+    def estimate(tried: Recipe) -> MemoryEstimate:
+        least = max(longest, wanted_micro_batch(base.device) // LEAST_SHARE)
+        tokens = micro_batch_size(tried, base, model, room, least=least)
+        return memory_of(tried, base, model, micro_batch_tokens=tokens)
+
+    decided = with_checkpointing(recipe, estimate, room)
+    tokens = micro_batch_size(decided, base, model, room, least=longest)
+    return with_micro_batch(decided, tokens)
+
+
+def tell_checkpointing(asked: Recipe, decided: Recipe, reporter: Reporter) -> None:
+    """A notice where `auto` computes activations twice, as that takes time."""
+    kind = decided.training.activation_checkpointing
+    if asked.training.activation_checkpointing != "auto" or kind == "off":
+        return
+    which, time = ("layer", "third") if kind == "full" else ("second layer", "sixth")
+    reporter.warn(
+        "activations_recomputed",
+        "The activations of all layers do not fit into the memory that is free, so those of every "
+        f"{which} are computed twice (training.activation_checkpointing: {kind}). The result stays "
+        f"the same; a step takes about a {time} longer.",
+        "Lower training.micro_batch_tokens or close what else uses the memory; off keeps them all.",
+    )
+
+
+def with_micro_batch(recipe: Recipe, tokens: int) -> Recipe:
+    """The recipe with that many tokens at once."""
+    training = recipe.training.model_copy(update={"micro_batch_tokens": tokens})
+    return recipe.model_copy(update={"training": training})
 
 
 def whole_steps(tokens: int | Literal["auto"], prepared: Prepared, plan: StepPlan) -> int:
@@ -364,23 +421,27 @@ def whole_steps(tokens: int | Literal["auto"], prepared: Prepared, plan: StepPla
     return tokens
 
 
-def micro_batch_size(recipe: Recipe, base: Base, model: Any, prepared: Prepared) -> int:
-    """Tokens of a micro-batch that suit the device and fit into its memory."""
-    fixed = memory_of(recipe, base, model, micro_batch_tokens=0).total
+def wanted_micro_batch(device: torch.device) -> int:
+    """Tokens of a micro-batch that suit a device."""
+    return CUDA_MICRO_BATCH if device.type == "cuda" else CPU_MICRO_BATCH
+
+
+def micro_batch_size(recipe: Recipe, base: Base, model: Any, room: Room, *, least: int) -> int:
+    """Tokens of a micro-batch that suit the device and fit into its memory, or the least."""
+    tokens = recipe.training.micro_batch_tokens
+    if tokens != "auto":
+        return tokens
+    wanted = wanted_micro_batch(base.device)
     per_token = activation_bytes(
         Shape.of(base.config),
         bytes_per_value=base.dtype.itemsize,
         fused=why_not_fused(model, decoder_of(model)) is None,
         checkpointing=recipe.training.recomputed_layers,
         beside=kept_beside(recipe.adapter, Shape.of(base.config)),
+        offload=recipe.training.activation_offload,
     )
-    return choose_micro_batch(
-        CUDA_MICRO_BATCH if base.device.type == "cuda" else CPU_MICRO_BATCH,
-        int(prepared.train.lengths.max()) + answer_tokens(recipe),
-        free_memory(base.device),
-        fixed,
-        per_token,
-    )
+    whole = memory_of(recipe, base, model, micro_batch_tokens=wanted).total
+    return choose_micro_batch(wanted, least, room.device, whole - wanted * per_token, per_token)
 
 
 def memory_of(recipe: Recipe, base: Base, model: Any, *, micro_batch_tokens: int) -> MemoryEstimate:
@@ -401,6 +462,7 @@ def memory_of(recipe: Recipe, base: Base, model: Any, *, micro_batch_tokens: int
         beside=kept_beside(recipe.adapter, Shape.of(base.config)),
         master_weights=recipe.training.master_weights,
         places=Places.of(recipe, micro_batch_tokens),
+        offload=recipe.training.activation_offload,
     )
 
 

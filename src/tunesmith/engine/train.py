@@ -14,7 +14,7 @@ from tunesmith.data.prepare import Prepared, build_renderer
 from tunesmith.data.renderer import Renderer
 from tunesmith.data.tokenizer import TextTokenizer
 from tunesmith.engine.arena import Arena
-from tunesmith.engine.backbone import build_backbone, decoder_of
+from tunesmith.engine.backbone import backbone_of, decoder_of
 from tunesmith.engine.checkpoint import LoopState, load_checkpoint
 from tunesmith.engine.dropout import add_row_noise, key_dropout_by_row
 from tunesmith.engine.export import Result, measures, write_artifacts
@@ -25,6 +25,7 @@ from tunesmith.engine.in_backward import refuse_processes
 from tunesmith.engine.learning import Learning
 from tunesmith.engine.loop import Outcome, Parts
 from tunesmith.engine.loss_scale import LossScale
+from tunesmith.engine.memory import room_of
 from tunesmith.engine.methods.quantised import num_parameters
 from tunesmith.engine.model_card import Measure
 from tunesmith.engine.optimizer import Optimizers
@@ -42,6 +43,7 @@ from tunesmith.engine.setup import (
     open_base,
     read_rows,
     step_plan,
+    tell_checkpointing,
 )
 from tunesmith.engine.stage_setup import StageParts
 from tunesmith.engine.weights import write_weights
@@ -73,8 +75,10 @@ def train(
     prepared = read_rows(recipe, run, base, tokenizer, reporter)
     renderer = build_renderer(recipe.data, recipe.stage, tokenizer, base_dir=run.path)
     plan = step_plan(recipe, prepared)
+    room = room_of(device)
     model = load_trainable(recipe, run, base, reporter)
-    recipe = decide(recipe, base, model, prepared, plan)
+    asked, recipe = recipe, decide(recipe, base, model, prepared, plan, room)
+    tell_checkpointing(asked, recipe, reporter)
     if ranks.is_first:
         write_atomically(run.resolved_path, dump_recipe(recipe))
     dropout = key_dropout_by_row(model, recipe.training.seed)
@@ -83,12 +87,7 @@ def train(
     learning = Learning(recipe, model)
     learning.enter(1 if found is None else found.step)
     arena, optimizer = learning.arena, learning.optimizer
-    backbone = build_backbone(
-        model,
-        attention=recipe.model.attention,
-        checkpointing=recipe.training.recomputed_layers,
-        keys=dropout,
-    )
+    backbone = backbone_of(recipe, model, dropout)
     head = Head.of(model, LossScale.of(recipe.training.loss_scale, base.dtype))
     stages = StageParts(
         *(recipe, run, model, backbone, head, prepared, plan, ranks, device, reporter)
@@ -187,6 +186,7 @@ def announce(
         parameters=num_parameters(model),
         trainable_parameters=learning.num_weights,
         micro_batch_tokens=tokens,
+        activation_checkpointing=recipe.training.activation_checkpointing,
         memory_bytes_estimate=memory_of(recipe, base, model, micro_batch_tokens=tokens).total,
         fused=why_not_fused(model, decoder_of(model)) is None,
     )

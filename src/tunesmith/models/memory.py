@@ -8,7 +8,7 @@ and layer; one chunk of logits. Constant parts (libraries, kernels) are measured
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,11 +18,16 @@ from tunesmith.errors import TunesmithError
 from tunesmith.models.files import read_json
 from tunesmith.recipe import Recipe
 from tunesmith.recipe.adapters import ALL_LINEAR, Adapter, Oft
+from tunesmith.recipe.capabilities import checkpointing_to_try
 from tunesmith.recipe.prompts import AdapterTuning, InFront, Prefix
 
 CPU_MICRO_BATCH: Final = 2048  # tokens: larger ones fall out of the processor's cache
 CUDA_MICRO_BATCH: Final = 16384  # tokens: enough to fill a GPU with matrix products
 SHARE_OF_FREE: Final = 0.9
+# A micro-batch of a sixteenth of the wanted one: below it a GPU waits for its weights (1,000 tokens
+# are 1,000 products for each weight that is read), which costs more than computing layers twice.
+LEAST_SHARE: Final = 16
+FITS: Final = 0.95  # share of free memory that an estimate may take
 # As engine/head.py takes them; a test compares.
 LOGITS_CHUNK_BYTES: Final = 16 << 20
 LEAST_CHUNK_ROWS: Final = 256
@@ -130,11 +135,42 @@ class MemoryEstimate:
     optimizer: int  # gradients, moments, exact copies of rounded weights
     activations: int
     logits: int
+    in_main_memory: int = 0  # activations that wait there (activation_offload), not on the device
 
     @property
     def total(self) -> int:
-        """All parts together."""
+        """All parts that are on the device."""
         return self.weights + self.optimizer + self.activations + self.logits
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes that are free before a model is loaded."""
+
+    device: int
+    main_memory: int
+
+    def fits(self, memory: MemoryEstimate) -> bool:
+        """Whether an estimate leaves a margin."""
+        on_device = memory.total <= FITS * self.device
+        return on_device and memory.in_main_memory <= FITS * self.main_memory
+
+
+def with_checkpointing(
+    recipe: Recipe, estimate: Callable[[Recipe], MemoryEstimate], room: Room | None
+) -> Recipe:
+    """The recipe with training.activation_checkpointing decided.
+
+    `auto` becomes the first of off, selective and full whose estimate fits; where none does, the
+    last; off where nobody knows the room.
+    """
+    tried = recipe
+    for kind in checkpointing_to_try(recipe):
+        changes = {"activation_checkpointing": kind}
+        tried = recipe.model_copy(update={"training": recipe.training.model_copy(update=changes)})
+        if room is None or room.fits(estimate(tried)):
+            break
+    return tried
 
 
 @dataclass(frozen=True)
@@ -182,6 +218,7 @@ def estimate_memory(
     beside: int = 0,
     master_weights: bool = True,
     places: Places | None = None,
+    offload: bool = False,
 ) -> MemoryEstimate:
     """Memory of a training, from its sizes alone.
 
@@ -191,17 +228,22 @@ def estimate_memory(
         quantised: How many of the parameters are packed.
         beside: Further values of a token that a layer keeps, as `kept_beside` counts them.
         places: Learned vectors in front of the documents of a micro-batch.
+        offload: Whether activations of layers wait in main memory.
     """
-    kept = 1 if checkpointing else shape.layers
+    kept = 1 if checkpointing or offload else shape.layers
     of_model = trained.weights == parameters or trained.optimizer == "badam"
     is_copied = master_weights and bytes_per_value < 4 and of_model
     exact_copy = 4 if is_copied else 0
-    per_token = activation_bytes(
-        shape,
-        bytes_per_value=bytes_per_value,
-        fused=fused,
-        checkpointing=checkpointing,
-        beside=beside,
+    all_per_token, per_token = (
+        activation_bytes(
+            shape,
+            bytes_per_value=bytes_per_value,
+            fused=fused,
+            checkpointing=checkpointing,
+            beside=beside,
+            offload=away,
+        )
+        for away in (False, offload)
     )
     chunk = max(LEAST_CHUNK_ROWS, LOGITS_CHUNK_BYTES // (4 * shape.vocabulary))
     return MemoryEstimate(
@@ -213,13 +255,20 @@ def estimate_memory(
         activations=micro_batch_tokens * per_token
         + (places or Places()).bytes(shape, per_token, bytes_per_value, kept),
         logits=2 * 4 * shape.vocabulary * min(chunk, micro_batch_tokens),
+        in_main_memory=micro_batch_tokens * (all_per_token - per_token),
     )
 
 
 def activation_bytes(
-    shape: Shape, *, bytes_per_value: int, fused: bool, checkpointing: int, beside: int = 0
+    shape: Shape,
+    *,
+    bytes_per_value: int,
+    fused: bool,
+    checkpointing: int,
+    beside: int = 0,
+    offload: bool = False,
 ) -> int:
-    """Bytes a token that are kept for backward, over all layers.
+    """Bytes a token that are kept on the device for backward, over all layers.
 
     What an adapter keeps `beside` the layer is in float32.
 
@@ -233,13 +282,16 @@ def activation_bytes(
     else:
         half = 16 * shape.hidden + 4 * query + 4 * kv + 8 * shape.feed_forward + 4 * shape.heads + 8
         layer = half * bytes_per_value // 2 + 4 * beside
+    # Above the layers: embeddings, final norm, hidden states at labels and their gradients.
+    above = 6 * shape.hidden * bytes_per_value
+    all_layers = shape.layers * layer + above
     if checkpointing:
         recomputed = -(-shape.layers // checkpointing)
         kept = shape.layers - recomputed
         # Beside the inputs of layers to compute again: one of these layers while it is.
-        return recomputed * shape.hidden * bytes_per_value + (kept + 1) * layer
-    # Above the layers: embeddings, final norm, hidden states at labels and their gradients.
-    return shape.layers * layer + 6 * shape.hidden * bytes_per_value
+        all_layers = recomputed * shape.hidden * bytes_per_value + (kept + 1) * layer
+    # What waits elsewhere is on the device for the layer that is computed.
+    return min(all_layers, layer + above) if offload else all_layers
 
 
 def packed_bytes(shape: Shape, weights: int, quantization: str, bytes_per_value: int) -> int:

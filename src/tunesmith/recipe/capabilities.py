@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tunesmith.recipe.adapters import (
     ADAPTERS,
@@ -25,7 +25,9 @@ from tunesmith.recipe.prompts import AdapterTuning
 if TYPE_CHECKING:
     from tunesmith.recipe.schema import Recipe
 
+Checkpointing = Literal["off", "selective", "full"]
 LONGEST_WORD = 200  # characters of a new token
+WITHOUT_OWN_MEMORY = ("cpu", "mps")  # devices that compute in main memory
 TABLES = frozenset(
     {"embed_tokens", "wte", "word_embeddings", "embed_in", "lm_head", "embed_out", "output_layer"}
 )
@@ -163,8 +165,8 @@ def _in_front(recipe: Recipe) -> Found:
         yield clash(paths, "vectors_of_another_stage", method=method, stage=recipe.stage.kind)
     if recipe.export.merge:
         yield clash(("export.merge", "adapter.kind"), "vectors_not_merged", method=method)
-    alone = recipe.model.attention not in ("auto", "flat")
-    if method == "prefix" and alone and recipe.training.activation_checkpointing:
+    asked = recipe.training.activation_checkpointing
+    if asked not in ("auto", "off") and _cannot_recompute(recipe):
         paths = ("training.activation_checkpointing", "adapter.kind", "model.attention")
         yield clash(paths, "prefix_not_checkpointed", attention=recipe.model.attention)
 
@@ -181,6 +183,27 @@ def _beside(recipe: Recipe) -> Found:
         yield clash(("training.optimizer.kind", "adapter.kind"), "gates_stay_closed")
     if recipe.export.merge:
         yield clash(("export.merge", "adapter.kind"), "vectors_not_merged", method=adapter.kind)
+
+
+def _cannot_recompute(recipe: Recipe) -> bool:
+    """Whether the keys that a layer met first would be there twice when it runs again."""
+    alone = recipe.model.attention not in ("auto", "flat")
+    return recipe.adapter.kind == "prefix" and alone
+
+
+def checkpointing_to_try(recipe: Recipe) -> tuple[Checkpointing, ...]:
+    """What training.activation_checkpointing may become, from the fastest on."""
+    asked = recipe.training.activation_checkpointing
+    if asked != "auto":
+        return (asked,)
+    return ("off",) if _cannot_recompute(recipe) else ("off", "selective", "full")
+
+
+def _offload(recipe: Recipe) -> Found:
+    training = recipe.training
+    if training.activation_offload and training.device in WITHOUT_OWN_MEMORY:
+        paths = ("training.activation_offload", "training.device")
+        yield clash(paths, "offload_needs_gpu", device=training.device)
 
 
 def _new_words(recipe: Recipe) -> Found:
@@ -244,7 +267,7 @@ def _rope(recipe: Recipe) -> Found:
 
 RULES: tuple[Callable[[Recipe], Found], ...] = (
     *(_freeze, _lora, _quantised, _optimizers, _blocks, _master_weights),
-    *(_update_in_backward, _in_front, _beside, _new_words, _rope),
+    *(_update_in_backward, _offload, _in_front, _beside, _new_words, _rope),
 )
 """Of methods, precision, optimizers and devices; those of stages and data are in checks.py."""
 
@@ -277,6 +300,7 @@ class Choice:
     optimizer: str = "adamw"
     quantization: str = "none"
     master_weights: bool = True
+    activation_offload: bool = False
 
 
 def refusal(choice: Choice) -> Problem | None:
@@ -294,6 +318,7 @@ def refusal(choice: Choice) -> Problem | None:
         "training": {
             **{"device": choice.device, "optimizer": {"kind": choice.optimizer}},
             "master_weights": choice.master_weights,
+            "activation_offload": choice.activation_offload,
         },
     }
     recipe = Recipe.model_validate(plain, context={"check_fields_together": False})

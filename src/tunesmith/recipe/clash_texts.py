@@ -286,10 +286,20 @@ CLASHES: Final[Mapping[str, Text]] = {
     "prefix_not_checkpointed": Text(
         "training.activation_checkpointing computes layers twice, but with model.attention "
         "{attention} the keys of adapter.kind prefix stand in a cache that holds them once.",
-        "Write training.activation_checkpointing: false, or model.attention: flat.",
+        "Write training.activation_checkpointing: off, or model.attention: flat.",
         "training.activation_checkpointing 会重复计算各层，而 model.attention 为 {attention} 时，"
         "adapter.kind prefix 的键值存放在缓存中，只能使用一次。",
-        "请填写 training.activation_checkpointing: false，或 model.attention: flat。",
+        "请填写 training.activation_checkpointing: off，或 model.attention: flat。",
+    ),
+    "offload_needs_gpu": Text(
+        "training.activation_offload moves activations from a GPU to main memory, but the device "
+        "is {device}, which computes in main memory itself.",
+        "Write training.activation_offload: false; training.activation_checkpointing: full saves "
+        "memory there.",
+        "training.activation_offload 把激活值从 GPU 移到主内存，而设备 {device} 本身就在主内存中"
+        "计算。",
+        "请填写 training.activation_offload: false；在该设备上可用 "
+        "training.activation_checkpointing: full 节省内存。",
     ),
     "vectors_not_merged": Text(
         "export.merge is true, but the vectors that adapter.kind {method} learns are no part of "

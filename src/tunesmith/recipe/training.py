@@ -398,15 +398,31 @@ class Training(Section):
         changes="records",
         ge=1,
     )
-    activation_checkpointing: Literal["off", "selective", "full"] = field(
-        "off",
-        "Compute activations twice instead of keeping them. `full`: those of every layer; much "
-        "less memory, about a third slower. `selective`: those of every second layer; half of the "
-        "saving for half of the time. Same result.",
-        "重新计算激活值而不保存。`full`：所有层都重新计算，显存大幅减少，速度约慢三分之一；"
-        "`selective`：每两层重新计算一层，节省和耗时均约为一半。结果不变。",
+    activation_checkpointing: Literal["auto", "off", "selective", "full"] = field(
+        "auto",
+        "Compute activations twice instead of keeping them. `off`: fastest, takes most memory. "
+        "`full`: those of every layer; much less memory, about a third slower. `selective`: those "
+        "of every second layer; half of the saving for half of the time. `auto`: the first of off, "
+        "selective and full whose estimate fits into the memory that is free at the start; "
+        "`tunesmith plan` says which. Same result.",
+        "重新计算激活值而不保存。`off`：最快，占用内存最多；`full`：所有层都重新计算，显存大幅减少，"
+        "速度约慢三分之一；`selective`：每两层重新计算一层，节省和耗时均约为一半。`auto`：依次取 "
+        "off、selective、full 中估算能放入启动时空闲内存的第一个，`tunesmith plan` 会显示所选。"
+        "结果不变。",
         aliases="gradient_checkpointing",
         spellings="true=full false=off",
+        changes="speed",
+    )
+    activation_offload: bool = field(
+        False,
+        "Keep activations in main memory, not on the GPU, until backward needs them: room for "
+        "longer rows or a larger model, but each one travels there and back, and main memory has "
+        "to hold them. With activation_checkpointing full only the inputs of layers travel, which "
+        "is least. Same result. Try activation_checkpointing alone first; needs a GPU (CUDA).",
+        "激活值在反向计算用到之前保存在主内存而不是 GPU 上：可容纳更长的数据或更大的模型，但每个激"
+        "活值都要往返传输，且主内存要放得下。与 activation_checkpointing: full 一起使用时只传输各层"
+        "的输入，传输量最小。结果不变。建议先单独使用 activation_checkpointing；需要 GPU（CUDA）。",
+        aliases="enable_activation_offloading",
         changes="speed",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = field(
@@ -423,6 +439,7 @@ class Training(Section):
     @property
     def recomputed_layers(self) -> int:
         """Activations of every n-th layer are computed twice; 0: of none."""
+        assert self.activation_checkpointing != "auto", "models/memory.py decides that first"
         return {"off": 0, "selective": 2, "full": 1}[self.activation_checkpointing]
 
 

@@ -13,6 +13,7 @@ import torch
 from tunesmith.engine.backbone import decoder_of
 from tunesmith.engine.fused import why_not_llama_shaped
 from tunesmith.engine.generate import Target, find_target, renderer_of, take_advice
+from tunesmith.engine.methods.prompts import refuse_merging
 from tunesmith.engine.methods.rope import rope_of_adapter
 from tunesmith.engine.methods.vocabulary import trained_ids
 from tunesmith.engine.model_sources import OnProgress, recipe_of_result, resolve_adapter

@@ -29,6 +29,7 @@ from tunesmith.engine.batch import flat_batch
 from tunesmith.engine.dropout import DropoutKeys, key_dropout_by_row, set_training
 from tunesmith.engine.head import Head
 from tunesmith.engine.methods.vocabulary import grow
+from tunesmith.engine.offload import Offload
 from tunesmith.engine.optimizer import parameter_groups
 from tunesmith.engine.stages import LanguageStage, Totals
 from tunesmith.recipe import Full, Lora
@@ -256,6 +257,7 @@ class Bench:
         *,
         attention: str = "auto",
         checkpointing: int = 0,
+        offload: Offload | None = None,
         dtype: torch.dtype = torch.float32,
         weight_decay: float = 0.0,
         **changes: Any,
@@ -269,7 +271,7 @@ class Bench:
             )
         )
         backbone = build_backbone(
-            model, attention=attention, checkpointing=checkpointing, keys=keys
+            model, attention=attention, checkpointing=checkpointing, offload=offload, keys=keys
         )
         return cls(model, arena, backbone, Head.of(model), keys)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tunesmith.engine import plan as plan_module
+from tunesmith.engine.memory import Room
 from tunesmith.engine.plan import Plan, make_plan, show
 from tunesmith.recipe import parse_recipe
 from tunesmith.runs import RunDir
@@ -25,9 +27,12 @@ def planned(
     rows = [{"question": f"Number {n}?", "answer": "y" * 20} for n in range(8)]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
-    def plan(stage: dict[str, Any], method: str = "lora", **training: Any) -> Plan:
+    def plan(
+        stage: dict[str, Any], method: str = "lora", attention: str = "auto", **training: Any
+    ) -> Plan:
+        base = {"base": str(tiny_model_dir("llama")), "attention": attention}
         recipe = {
-            "model": {"base": str(tiny_model_dir("llama")), "dtype": "float32"},
+            "model": {**base, "dtype": "float32"},
             "adapter": {"kind": method},
             "stage": stage,
             "data": {
@@ -73,3 +78,63 @@ def test_a_plan_of_updates_in_backward_is_of_whole_steps_and_less_memory(planned
 def test_a_plan_tells_of_layers_that_never_learn(planned: Planned) -> None:
     plan = planned({"kind": "sft"}, "full", optimizer={"kind": "badam", "block_switch_steps": 6})
     assert [each for each in plan.warnings if "layers never learn" in each]
+
+
+def with_room(monkeypatch: pytest.MonkeyPatch, num_bytes: float) -> None:
+    """As if a device had so much memory free."""
+    monkeypatch.setattr(
+        plan_module, "room_of", lambda _: Room(round(num_bytes / 0.94), round(num_bytes))
+    )
+
+
+def test_activations_are_computed_twice_only_where_they_do_not_fit(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of(kind: str, method: str = "lora") -> Plan:
+        how = {"activation_checkpointing": kind, "micro_batch_tokens": 2048}
+        return planned({"kind": "sft"}, method, **how)
+
+    sizes = {kind: of(kind).memory.total for kind in ("off", "selective", "full")}
+    assert sizes["off"] > sizes["selective"] > sizes["full"]
+    for kind, size in sizes.items():
+        with_room(monkeypatch, size)
+        plan = of("auto")
+        assert (plan.activation_checkpointing, plan.fits) == (kind, True)
+        assert plan.memory.total == size
+        assert plan.document()["activation_checkpointing"] == kind
+        assert f"activation_checkpointing: {kind}, chosen by auto" in show(plan)
+    with_room(monkeypatch, sizes["full"] / 2)
+    plan = of("auto")
+    assert (plan.activation_checkpointing, plan.fits) == ("full", False), "the most, and it tells"
+    assert "Does not fit." in show(plan)
+    assert not [each for each in plan.advice() if "activation_checkpointing" in each]
+    asked = of("off")
+    assert asked.activation_checkpointing == "off", "what a recipe says is not overruled"
+    assert not asked.fits
+    assert [each for each in asked.advice() if "activation_checkpointing: full" in each]
+
+
+def test_a_smaller_micro_batch_comes_before_computing_twice(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = planned({"kind": "sft"})
+    assert whole.micro_batch_tokens == 2048
+    with_room(monkeypatch, whole.memory.total * 0.75)
+    plan = planned({"kind": "sft"})
+    assert plan.activation_checkpointing == "off"
+    assert 128 < plan.micro_batch_tokens < 2048
+    # Below a sixteenth of what the device likes, computing twice comes first.
+    kept = planned({"kind": "sft"}, micro_batch_tokens=128, activation_checkpointing="off")
+    with_room(monkeypatch, kept.memory.total * 0.95)
+    plan = planned({"kind": "sft"})
+    assert plan.activation_checkpointing != "off"
+    assert plan.fits
+
+
+def test_where_layers_cannot_run_again_auto_means_off(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_room(monkeypatch, 1)
+    alone = planned({"kind": "sft"}, "prefix", attention="sdpa")
+    assert (alone.activation_checkpointing, alone.fits) == ("off", False)
+    assert planned({"kind": "sft"}, "prefix").activation_checkpointing == "full"

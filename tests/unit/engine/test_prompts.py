@@ -209,6 +209,8 @@ def test_wrong_combinations_are_refused_by_the_recipe(
             parse_recipe({**recipe, **checkpointed})
     else:
         parse_recipe({**recipe, **checkpointed})
+    for fine in ("off", "auto"):
+        parse_recipe({**recipe, **checkpointed, "training": {"activation_checkpointing": fine}})
     grpo = refusal(Choice(stage="grpo", method=kind))
     assert grpo is not None
     assert grpo.code == "vectors_of_another_stage"

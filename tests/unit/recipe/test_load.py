@@ -382,6 +382,7 @@ def test_packing_becomes_batch_tokens_with_a_notice() -> None:
         ("true", "full"),
         ("false", "off"),
         ("off", "off"),
+        ("auto", "auto"),
         ("selective", "selective"),
         ("Full", "full"),
     ],

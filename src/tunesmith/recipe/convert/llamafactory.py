@@ -462,6 +462,9 @@ def _how_quantised(job: _Job, key: str, value: Any) -> None:
 
 
 def _checkpointing(job: _Job, key: str, value: Any) -> None:
+    if value is None:
+        job.taken(key, "empty: memory decides")
+        return
     wanted = not value if key.startswith("disable") else bool(value)
     kind = "full" if wanted else "off"
     job.set(key, "training.activation_checkpointing", kind, "memory only")

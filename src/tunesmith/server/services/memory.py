@@ -7,7 +7,7 @@ agrees with the engine's own plan; else they are taken to be usual for the numbe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy.orm import Session
 
@@ -15,7 +15,10 @@ from tunesmith.models.memory import (
     CPU_MICRO_BATCH,
     CUDA_MICRO_BATCH,
     FUSED_FAMILIES,
+    LEAST_SHARE,
+    MemoryEstimate,
     Places,
+    Room,
     Shape,
     Trained,
     activation_bytes,
@@ -25,6 +28,7 @@ from tunesmith.models.memory import (
     linear_weights,
     lora_parameters,
     oft_parameters,
+    with_checkpointing,
 )
 from tunesmith.recipe import Recipe
 from tunesmith.recipe.adapters import ADAPTERS, IN_FRONT, Adapter, Expand, Freeze, Lora, Oft
@@ -74,51 +78,63 @@ def _is_gpu(flavour: Flavour | None) -> bool:
 def memory_of_recipe(
     recipe: Recipe, shape: Shape, parameters: int, family: str, flavour: Flavour | None
 ) -> int:
-    """The engine's estimate, with its choices of number format and micro-batch."""
+    """The engine's estimate, with its choices of number format, micro-batch and checkpointing."""
     on_gpu = _is_gpu(flavour)
     bytes_per_value = _bytes_per_value(recipe.model.dtype, on_gpu=on_gpu)
     fused = not on_gpu and bytes_per_value == 4 and family in FUSED_FAMILIES
     beside = kept_beside(recipe.adapter, shape)
     # The engine's own decoder turns nothing, and has nothing beside the text or in front of it.
     fused = fused and not beside and recipe.adapter.kind not in IN_FRONT
-    checkpointing = recipe.training.recomputed_layers
     trained = trained_by(recipe, shape, parameters)
     quantization = recipe.model.quantization
     quantised = 0 if quantization == "none" else min(parameters, linear_weights(shape))
     if recipe.adapter.kind in {*ADAPTERS, "expand"}:
         parameters += trained.weights
 
-    def total(micro_batch: int) -> int:
+    how: dict[str, Any] = {"bytes_per_value": bytes_per_value, "fused": fused, "beside": beside}
+    room = _room(flavour)
+    wanted = CUDA_MICRO_BATCH if on_gpu else CPU_MICRO_BATCH
+
+    def of_micro_batch(tried: Recipe, tokens: int) -> MemoryEstimate:
         return estimate_memory(
             shape,
             parameters=parameters,
             trained=trained,
-            micro_batch_tokens=micro_batch,
-            bytes_per_value=bytes_per_value,
-            fused=fused,
-            checkpointing=checkpointing,
+            micro_batch_tokens=tokens,
             quantised=quantised,
             quantization=quantization,
-            beside=beside,
-            master_weights=recipe.training.master_weights,
-            places=Places.of(recipe, micro_batch),
-        ).total
-
-    tokens = recipe.training.micro_batch_tokens
-    if tokens == "auto" and recipe.training.update_in_backward:
-        tokens = _tokens_of_a_step(recipe)
-    if tokens == "auto":
-        per_token = activation_bytes(
-            shape,
-            bytes_per_value=bytes_per_value,
-            fused=fused,
-            checkpointing=checkpointing,
-            beside=beside,
+            master_weights=tried.training.master_weights,
+            places=Places.of(tried, tokens),
+            checkpointing=tried.training.recomputed_layers,
+            offload=tried.training.activation_offload,
+            **how,
         )
-        wanted = CUDA_MICRO_BATCH if on_gpu else CPU_MICRO_BATCH
-        free = (flavour.memory_bytes if flavour is not None else None) or _UNKNOWN
-        tokens = choose_micro_batch(wanted, 1, free, total(0), per_token)
-    return total(int(tokens))
+
+    def estimate(tried: Recipe) -> MemoryEstimate:
+        training, tokens = tried.training, tried.training.micro_batch_tokens
+        if tokens == "auto" and training.update_in_backward:
+            tokens = _tokens_of_a_step(tried)
+        if tokens == "auto":
+            per_token = activation_bytes(
+                shape,
+                checkpointing=training.recomputed_layers,
+                offload=training.activation_offload,
+                **how,
+            )
+            free = _UNKNOWN if room is None else room.device
+            fixed = of_micro_batch(tried, wanted).total - wanted * per_token
+            tokens = choose_micro_batch(wanted, wanted // LEAST_SHARE, free, fixed, per_token)
+        return of_micro_batch(tried, int(tokens))
+
+    return estimate(with_checkpointing(recipe, estimate, room)).total
+
+
+def _room(flavour: Flavour | None) -> Room | None:
+    """What one device of a flavour has for a training; nobody says how large its host is."""
+    if flavour is None or flavour.memory_bytes is None:
+        return None
+    program = 0 if _is_gpu(flavour) else _PROGRAM_ON_CPU
+    return Room(max(0, flavour.memory_bytes - program), _UNKNOWN)
 
 
 def _tokens_of_a_step(recipe: Recipe) -> int:
@@ -189,7 +205,10 @@ def trainable_weights(adapter: Adapter, shape: Shape, parameters: int) -> int:
     if isinstance(adapter, AdapterTuning):
         return _layers_of(adapter, shape) * (adapter.virtual_tokens * shape.hidden + 1)
     if isinstance(adapter, Freeze | Expand):
-        inside = max(0, parameters - 2 * shape.vocabulary * shape.hidden)
+        table = shape.vocabulary * shape.hidden
+        # What is not in linear layers tells whether the head has a table of its own.
+        tables = 2 if parameters - linear_weights(shape) > 1.5 * table else 1
+        inside = max(0, parameters - tables * table)
         return inside * _layers_of(adapter, shape) // shape.layers
     return parameters
 
