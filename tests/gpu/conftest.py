@@ -22,6 +22,7 @@ from tunesmith.engine.backbone import build_backbone
 from tunesmith.engine.batch import flat_batch
 from tunesmith.engine.dropout import DropoutKeys, key_dropout_by_row, set_training
 from tunesmith.engine.head import Head
+from tunesmith.engine.offload import Offload
 from tunesmith.engine.optimizer import build_optimizer, parameter_groups, set_rate
 from tunesmith.engine.stages import LanguageStage, Totals
 from tunesmith.recipe import Full, Lora, Optimizer
@@ -30,10 +31,10 @@ VOCABULARY = 264
 LENGTHS = (70, 33, 128, 5)
 
 
-def tiny_llama(dtype: torch.dtype, adapter: Full | Lora, device: torch.device) -> Any:
-    """Two layers with grouped heads of 16; equal for equal arguments, B matrices not zero."""
+def tiny_llama(dtype: torch.dtype, adapter: Full | Lora, device: torch.device, layers: int) -> Any:
+    """Layers with grouped heads of 16; equal for equal arguments, B matrices not zero."""
     config = LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=128, num_hidden_layers=layers,
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512,
         tie_word_embeddings=True, bos_token_id=0, eos_token_id=2, pad_token_id=0,
     )  # fmt: skip
@@ -70,13 +71,17 @@ class Bench:
         dtype: torch.dtype = torch.bfloat16,
         device: str = "cuda",
         checkpointing: int = 0,
+        offload: Offload | None = None,
+        layers: int = 2,
     ) -> Bench:
         place = torch.device(device)
-        model = tiny_llama(dtype, adapter, place)
+        model = tiny_llama(dtype, adapter, place, layers)
         keys = key_dropout_by_row(model, 3)
         groups = parameter_groups(trainable_parameters(model), weight_decay=0.0, loraplus_ratio=1.0)
         arena = Arena(groups)
-        backbone = build_backbone(model, attention="auto", checkpointing=checkpointing)
+        backbone = build_backbone(
+            model, attention="auto", checkpointing=checkpointing, offload=offload
+        )
         optimizer = build_optimizer(arena, Optimizer())
         return cls(model, arena, backbone, Head.of(model), keys, optimizer, place)
 

@@ -71,6 +71,7 @@ const ZH: Record<string, string> = {
   "training.micro_batch_tokens": "微批次词元数",
   "training.log_every_steps": "日志间隔",
   "training.activation_checkpointing": "激活重计算",
+  "training.activation_offload": "激活值放在主内存",
   "training.device": "设备类型",
   "training.stop.patience": "早停耐心",
   "training.stop.target_loss": "目标损失",

@@ -37,6 +37,9 @@ class Offload:
     @contextmanager
     def within(self, layer: nn.Module) -> Generator[None]:
         """What is kept for backward in here leaves, but for weights and what is small."""
+        if not torch.is_grad_enabled():  # nothing is kept, and a written token should cost nothing
+            yield
+            return
         tensors = [*layer.parameters(), *layer.buffers()]
         own = {tensor.untyped_storage().data_ptr() for tensor in tensors}
         with saved_tensors_hooks(partial(self._pack, own), _unpack):

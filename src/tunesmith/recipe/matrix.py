@@ -34,10 +34,12 @@ class Page:
     quantised: str
     optimizers: str
     pure: str
+    offloaded: str
     method: str
     optimizer: str
     format: str
     base: str
+    setting: str
     why: str
     yes: str
     no: str
@@ -59,10 +61,12 @@ the console and in `tunesmith models show`.""",
         quantised="Quantised base (QLoRA), method and device",
         optimizers="Optimizer and method",
         pure="Pure bfloat16 (`training.master_weights: false`): optimizer and method",
+        offloaded="Activations in main memory, and device",
         method="Method",
         optimizer="Optimizer",
         format="Format",
         base="Quantised base",
+        setting="Setting",
         why="Why not",
         yes="yes",
         no="no",
@@ -81,10 +85,12 @@ the console and in `tunesmith models show`.""",
         quantised="量化的基座（QLoRA）与训练方式、设备",
         optimizers="优化器与训练方式",
         pure="纯 bfloat16（`training.master_weights: false`）：优化器与训练方式",
+        offloaded="激活值放在主内存，与设备",
         method="训练方式",
         optimizer="优化器",
         format="精度",
         base="量化的基座",
+        setting="设置",
         why="原因",
         yes="是",
         no="否",
@@ -120,6 +126,8 @@ def matrix(page: Page) -> str:
         table(page.optimizer, optimizers, methods, lambda o, m: Choice(optimizer=o, method=m)),
     ]
     parts += [f"## {page.pure}", table(page.optimizer, optimizers, methods, _pure_choice)]
+    parts.append(f"## {page.offloaded}")
+    parts.append(table(page.setting, ["training.activation_offload"], DEVICES, _offloaded_choice))
     if reasons:
         parts += [f"## {page.why}", "\n".join(f"{n}. {why}" for n, why in enumerate(reasons, 1))]
     parts.append(_helps(page))
@@ -128,6 +136,10 @@ def matrix(page: Page) -> str:
 
 def _pure_choice(optimizer: str, method: str) -> Choice:
     return Choice(method=method, optimizer=optimizer, precision="bfloat16", master_weights=False)
+
+
+def _offloaded_choice(_setting: str, device: str) -> Choice:
+    return Choice(device=device, activation_offload=True)
 
 
 def _quantised_choice(kind: str, other: str) -> Choice:
@@ -155,6 +167,8 @@ def _helps(page: Page) -> str:
         (page.method, "adapter.kind"),
         (page.base, "model.quantization"),
         (page.optimizer, "training.optimizer.kind"),
+        ("`activation_checkpointing`", "training.activation_checkpointing"),
+        ("`activation_offload`", "training.activation_offload"),
     ):
         facts = catalog()[path].facts
         parts.append(f"**{head}**: {facts.en if page.language == 'en' else facts.zh}")
