@@ -276,6 +276,7 @@ def described(base: Path, folder: Path, model: dict[str, Any], **changes: Any) -
         "training": {
             **{"max_steps": 3, "batch_size": 4, "learning_rate": 0.01, "device": "cpu"},
             **{"checkpoint": {"every_steps": 2}, "schedule": {"warmup_ratio": 0}},
+            "activation_checkpointing": "off",
         },
         "report": {"tensorboard": False},
         **changes,
