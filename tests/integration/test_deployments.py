@@ -229,7 +229,7 @@ def test_a_reward_model_is_compared_with_its_base_on_pairs_without_being_deploye
     ended = client.evaluations.wait(found.id)
     assert (ended.state, ended.base) == ("succeeded", "starter"), ended.error
     assert ended.summary["primary"] == "preference_accuracy"
-    assert list(ended.summary["scores"]) == ["preference_accuracy", "preference_margin"]
+    assert list(ended.summary["scores"]) == ["preference_accuracy"]
     assert _evaluating(live) == before
     shown = httpx.get(
         f"{live.url}/api/v1/evaluations/{ended.id}/rows",

@@ -242,7 +242,7 @@ export const enUse = {
   "score.sql_equal": "Same query result",
   "score.code": "Unit tests passed",
   "score.perplexity": "Perplexity",
-  "score.preference_accuracy": "Better answer preferred",
+  "score.preference_accuracy": "Preference accuracy",
   "score.preference_margin": "Preference margin",
   "score.reward_accuracy": "Reward accuracy",
   "score.reward_margin": "Reward margin",

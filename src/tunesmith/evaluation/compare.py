@@ -282,10 +282,15 @@ def contests_of(
 ) -> list[Contest]:
     """Every score that both models have, over the same resamples of the rows."""
     others = {score.name: score for score in tuned}
-    both = [(score, others[score.name]) for score in base if score.name in others]
+    both = [(s, others[s.name]) for s in base if s.name in others and _alike(s, others[s.name])]
     pairs = [_paired(one, other) for one, other in both]
     found = paired_bootstrap(pairs, resamples=resamples, confidence=confidence, seed=seed)
     return [_contest(*pair, each) for pair, each in zip(both, found, strict=True)]
+
+
+def _alike(one: Score, other: Score) -> bool:
+    """Margins of a reward model and of log-probabilities have no difference; shares do."""
+    return one.unit == "share" or one.about.get("measured") == other.about.get("measured")
 
 
 def _paired(base: Score, tuned: Score) -> Paired:

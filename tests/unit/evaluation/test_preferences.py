@@ -79,7 +79,7 @@ def test_a_language_model_tells_sense_from_noise_without_writing_a_word(
     assert list(document["scores"]) == ["preference_accuracy", "preference_margin"]
     by_row = [row["preference_accuracy"] for row in document["by_row"]]
     assert by_row == [1.0, 0.0, 1.0]  # the second pair is the wrong way round
-    assert document["scores"]["preference_accuracy"]["by"] == "log_prob"
+    assert document["scores"]["preference_accuracy"]["measured"] == "log_prob"
     margins = [row["preference_margin"] for row in document["by_row"]]
     assert [margin > 0 for margin in margins] == [True, False, True]
     assert not (tmp_path / "out" / "predictions.jsonl").exists()
@@ -110,7 +110,8 @@ def test_a_reward_model_is_compared_with_a_language_model_on_pairs_alone(
     exam = set_exam(pairs, tmp_path / "out", Settings(), Gate(), asks=False)
     found = compare(base, tuned, exam, on_progress=silent)
     document = comparison_document(found)
-    assert list(document["scores"]) == ["preference_accuracy", "preference_margin"]
+    # Scores and log-probabilities have no difference; shares of pairs do.
+    assert list(document["scores"]) == ["preference_accuracy"]
     assert document["general"] is None
     assert document["length_growth"] is None
     assert document["verdict"] == "hold"  # three rows are too few
@@ -120,7 +121,7 @@ def test_a_reward_model_is_compared_with_a_language_model_on_pairs_alone(
         [True] * 3
     )
     page = comparison_page(found, "en")
-    assert "Better answer preferred" in page
+    assert "Preference accuracy" in page
     assert "What was forgotten is not judged" in page
 
 

@@ -30,7 +30,7 @@ SCORES: Mapping[str, tuple[str, str]] = {
     "sql_equal": ("Same query result", "查询结果一致"),
     "code": ("Unit tests passed", "通过单元测试"),
     "perplexity": ("Perplexity", "困惑度"),
-    "preference_accuracy": ("Better answer preferred", "偏好判断正确率"),
+    "preference_accuracy": ("Preference accuracy", "偏好判断正确率"),
     "preference_margin": ("Preference margin", "偏好差距"),
     "reward_accuracy": ("Reward accuracy", "奖励准确率"),
     "reward_margin": ("Reward margin", "奖励差距"),
@@ -47,7 +47,7 @@ _HELP: Mapping[str, tuple[str, str]] = {
     "contains": ("an accepted answer stands in the reply", "回答中包含可接受的答案"),
     "perplexity": ("of the references; less is better", "参考答案的困惑度，越低越好"),
     "preference_accuracy": (
-        "share of pairs; by score, or by log-probability a token",
+        "share of pairs whose better answer has the higher score or log-probability a token",
         "按奖励模型打分，或按每个词元的平均对数概率判断的占比",
     ),
     "preference_margin": (

@@ -19,7 +19,7 @@ def preference_scores(
     rows: Sequence[Pair | None], *, measured: str, base: str | None
 ) -> list[Score]:
     """The scores of what the engine measured; those against a base only where it was known."""
-    by = {"by": measured}
+    by = {"measured": measured}
     found = [
         _accuracy("preference_accuracy", rows, "better", "worse", by),
         _margin("preference_margin", rows, "better", "worse", by),
