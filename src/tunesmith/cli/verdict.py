@@ -28,7 +28,7 @@ def compare_run(run: RunDir, *, silent: bool) -> dict[str, Any] | None:
     """
     words = compare_words(run)
     if not silent:
-        say("\nBase and result answer the test rows ...")
+        say("\nBase and result are compared on the test rows ...")
     command = [sys.executable, "-m", "tunesmith", *words, "--json"]
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)

@@ -30,7 +30,12 @@ _WORDS_ZH = {
     "copy": "复制",
     "measure": "计算",
     "wait": "等待服务器",
+    "Scoring": "评分",
+    "Answering": "回答",
+    "Loading the model": "加载模型",
+    "Comparing the models": "比较模型",
 }
+_SIDES_ZH = {"base": "基座", "tuned": "微调后", "base and tuned": "基座和微调后"}
 _WORDS = {
     "read": "Reading",
     "download": "Downloading",
@@ -142,7 +147,11 @@ class _Bar(_Clock):
 
 
 def _word(kind: str) -> str:
-    return (_WORDS_ZH if chinese() else _WORDS).get(kind, kind)
+    """Behind a comma stands which of two models is at work."""
+    what, comma, side = kind.partition(", ")
+    if not chinese():
+        return _WORDS.get(what, what) + comma + side
+    return _WORDS_ZH.get(what, what) + (f"（{_SIDES_ZH.get(side, side)}）" if side else "")
 
 
 def _told(kind: str, done: int, total: int, seconds: float) -> str:
