@@ -84,7 +84,7 @@ def compare(
     places = _places(base, tuned, base_endpoint or endpoint, endpoint, requests)
     told_by_address = any(place.endpoint is not None for place in places)
     settings = asking.settings(test, requests, scoring, only_answers=told_by_address)
-    asks = told_by_address or all(place.weights().writes for place in places)
+    asks = told_by_address or all(place.weights().is_asked for place in places)
     exam = set_exam(test, rows.out, settings, rules, names, asks=asks)
     if not shown.quiet:
         asking.introduce(test, exam.selection)
@@ -162,6 +162,9 @@ def told(found: Comparison, page: Path, width: int = 96) -> str:
             f"  {each.name:<18}{values[0]:>12}{values[1]:>12}"
             f"{signed(gained.value, unit):>13}   {span}"
         )
+    lines += [
+        f"  {score.name:<18}{'-':>12}{number(score.value, score.unit):>12}" for score in found.alone
+    ]
     total = len(found.test.rows)
     counts = [(each.name, total - each.num_rows, total) for each in found.contests]
     lines += [f"  {line}" for line in asking.unscored(counts)]

@@ -99,7 +99,8 @@ def _score(
     test = asking.test_set(rows)
     is_address = place.endpoint is not None
     settings = asking.settings(test, requests, scoring, only_answers=is_address)
-    selection = select(test.rows, scores, settings.options)
+    asks = None if is_address or place.weights().is_asked else False
+    selection = select(test.rows, scores, settings.options, asks=asks)
     if not shown.quiet:
         asking.introduce(test, selection)
     with progress(quiet=shown.quiet, stopped=asking.STOPPED) as on_progress, place:

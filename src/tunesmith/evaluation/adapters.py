@@ -44,15 +44,20 @@ def makes_reward_model(place: Path) -> bool:
     return recipe_file is not None and load_recipe(recipe_file).stage.kind == "rm"
 
 
+def is_unserved(place: Path) -> bool:
+    """Whether layers attend to learned vectors beside the text, which no serving process does."""
+    folder = _adapter_folder(place)
+    return folder is not None and is_beside(folder)
+
+
 def refuse_unserved(model: str) -> None:
     """InputError for a model that no serving process takes, before anything is started."""
-    folder = _adapter_folder(Path(model).expanduser())
-    if folder is not None and is_beside(folder):
+    if is_unserved(Path(model).expanduser()):
         raise InputError(
             f"{model} holds vectors that layers attend to beside the text (adapter tuning), which "
-            "are not served, so its answers cannot be compared.",
-            hint="Ask it with `tunesmith chat`, or train with adapter.kind: lora. Its losses are "
-            "measured in training.",
+            "are not served, so nothing can be asked of it here.",
+            hint="Name --scores perplexity, which is measured, or preference rows; ask it with "
+            "`tunesmith chat`, or train with adapter.kind: lora.",
             code="attention_not_served",
         )
 

@@ -28,10 +28,12 @@ from tunesmith.evaluation.evaluate import (
     Settings,
     evaluate,
     finite,
+    score_facts,
     scores_document,
     write_json,
     write_manifest,
 )
+from tunesmith.evaluation.files import BESIDE_BASE, PREFERENCES
 from tunesmith.evaluation.judging import Duel, judge_all
 from tunesmith.evaluation.predictions import OnProgress
 from tunesmith.evaluation.report.texts import reason_text
@@ -106,6 +108,12 @@ class Comparison:
         return self.base.test
 
     @property
+    def alone(self) -> list[Score]:
+        """What is known of the tuned model beside its base, which itself has no such score."""
+        shared = {each.name for each in self.contests}
+        return [s for s in self.tuned.scores if s.name in BESIDE_BASE and s.name not in shared]
+
+    @property
     def primary(self) -> Contest:
         return next(each for each in self.contests if each.name == self.gate.primary)
 
@@ -130,10 +138,14 @@ class Exam:
         Args:
             side: `base` or `tuned`. What is answered already is not asked again.
         """
+        selection = self.selection
+        if side == "base":  # nobody asks what the base itself was trained from
+            shared = tuple(name for name in selection.names if name not in BESIDE_BASE)
+            selection = replace(selection, names=shared)
         one = evaluate(
             place,
             self.test,
-            self.selection,
+            selection,
             self.folder / side,
             self.settings,
             on_progress=on_progress,
@@ -157,13 +169,14 @@ def set_exam(
     """The exam on some rows; scores are those that suit the references when none are named.
 
     Args:
-        asks: Both models write answers; else one is a reward model, and nothing is asked.
+        asks: Both models are asked for answers; else one of them is not served, such as a reward
+            model, and all is measured.
     """
     if not asks and settings.judge is not None:
         raise InputError(
-            "A reward model writes no answers, so there is nothing for a judge to compare.",
+            "One of the models is not served, so there are no answers for a judge to compare.",
             hint="Leave --judge out.",
-            code="reward_model_writes_nothing",
+            code="nothing_to_judge",
         )
     selection = _selection(test, scores, gate, settings, asks=asks)
     probed = asks and gate.general != NONE
@@ -221,6 +234,13 @@ def _selection(
     selection = select(test.rows, scores, settings.options, asks=asks)
     if settings.judge is not None and "judge" not in selection.names:
         selection = replace(selection, names=(*selection.names, "judge"))
+    primary = selection.primary if gate.primary == "auto" else gate.primary
+    if primary in BESIDE_BASE:
+        raise InputError(
+            f"{primary} cannot decide between two models: it is told of the tuned one alone.",
+            hint=f"Put another one first: --scores {PREFERENCES[0]},{primary}.",
+            code="unknown_score",
+        )
     if gate.primary == "auto":
         return selection
     if gate.primary not in NAMES and settings.options.scorer is None:
@@ -340,6 +360,12 @@ def judge_contests(
 ) -> Verdict:
     """The verdict on what was found; the gate names its primary score."""
     primary = next((each for each in contests if each.name == gate.primary), None)
+    if primary is None and gate.primary in NAMES:
+        raise InputError(
+            f"{gate.primary} has no difference here: the models were not measured in one unit.",
+            hint=f"Choose another one with --gate primary=NAME, such as {PREFERENCES[0]}.",
+            code="unknown_score",
+        )
     if primary is None:
         raise unknown_score(gate.primary)
     if primary.base.better == "neither":
@@ -406,6 +432,7 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
         "resamples": RESAMPLES,
         "seed": SEED,
         "scores": {each.name: _contest_document(each, test) for each in comparison.contests},
+        "tuned_alone": {score.name: score_facts(score) for score in comparison.alone},
         "general": comparison.probe and _probe_document(comparison.probe),
         "length_growth": comparison.growth.length,
         "latency_growth": comparison.growth.latency,

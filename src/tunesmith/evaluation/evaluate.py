@@ -3,7 +3,7 @@
 OUT/
   asked.json          what was asked: model, rows, settings
   predictions.jsonl   one line an answer, as they came
-  preferred.jsonl     in its place where pairs were measured and nothing was asked
+  preferred.jsonl     of pairs that were measured, the answer that the model prefers
   scores.json         the scores, for the model and row by row
   report.html         the same for people
   manifest.json       written last: files with sizes and SHA-256
@@ -25,9 +25,17 @@ import pyarrow.parquet as pq
 
 from tunesmith import __version__
 from tunesmith.errors import InputError
+from tunesmith.evaluation.adapters import refuse_unserved
 from tunesmith.evaluation.endpoint import Asker, Endpoint, Sampling
 from tunesmith.evaluation.engine_work import let_engine
-from tunesmith.evaluation.files import ASKED, MANIFEST, PREDICTIONS, REPORT, SCORES
+from tunesmith.evaluation.files import (
+    ASKED,
+    MANIFEST,
+    PREDICTIONS,
+    PREFERENCES,
+    REPORT,
+    SCORES,
+)
 from tunesmith.evaluation.judging import Duel, judge_all
 from tunesmith.evaluation.predictions import (
     OnProgress,
@@ -42,7 +50,6 @@ from tunesmith.evaluation.preferences import (
     preferred_answers,
 )
 from tunesmith.evaluation.rows import TestRow, TestSet
-from tunesmith.evaluation.scores.preferences import NAMES as PREFERENCES
 from tunesmith.evaluation.scores.score import Score
 from tunesmith.evaluation.scoring import (
     WITHOUT_ANSWERS,
@@ -76,6 +83,11 @@ class Evaluation:
     selection: Selection
     predictions: dict[str, Prediction]
     scores: list[Score]
+    preferred: dict[str, Prediction] = field(default_factory=dict[str, Prediction])
+
+    def shown(self, score: str) -> dict[str, Prediction]:
+        """By row, what a score judges: the written answers, or those that are preferred."""
+        return self.preferred if score in PREFERENCES and self.preferred else self.predictions
 
     @property
     def is_answered(self) -> bool:
@@ -115,8 +127,11 @@ def evaluate(
         )
         answers = replace(answers, judged=opinions)
     scores = make_scores(selection, answers)
+    preferred: dict[str, Prediction] = {}
+    if answers.preferences is not None:
+        preferred = preferred_answers(test.rows, answers.preferences, folder)
     address = place.endpoint and place.endpoint.url
-    return Evaluation(place.model, address, test, selection, answers.predictions, scores)
+    return Evaluation(place.model, address, test, selection, answers.predictions, scores, preferred)
 
 
 def _with_judge(selection: Selection, judge: Endpoint | None, *, asked: bool) -> Selection:
@@ -162,10 +177,7 @@ def _measure(
     if "perplexity" in selection.names:
         answers = replace(answers, losses=_losses(place, test, on_progress))
     if set(selection.names) & set(PREFERENCES):
-        found = _preferences(place, test, on_progress)
-        answers = replace(answers, preferences=found)
-        if not asks:
-            answers = replace(answers, predictions=preferred_answers(test.rows, found, folder))
+        answers = replace(answers, preferences=_preferences(place, test, on_progress))
     return answers
 
 
@@ -181,13 +193,15 @@ def _answered(
         )
     if set(known := read_predictions(folder, test.rows)) >= {row.id for row in test.rows}:
         return {row.id: known[row.id] for row in test.rows}
-    if place.endpoint is None and not place.weights().writes:
+    if place.endpoint is None and place.weights().is_reward_model:
         raise InputError(
             f"{place.model} is a reward model: it scores answers and writes none.",
             hint="Name rows with a better and a worse answer, and --scores preference_accuracy or "
             "none at all.",
             code="reward_model_writes_nothing",
         )
+    if place.endpoint is None:
+        refuse_unserved(place.model)
     return answer_rows(
         test.rows,
         folder,

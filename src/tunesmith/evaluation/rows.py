@@ -125,6 +125,13 @@ def read_test_set(
     else:
         found, used = _of_data(data, wanted, split)
     rows, skipped = _test_rows(found, max_rows)
+    if not rows and not skipped and used == "test":
+        raise DataError(
+            f"{data} has no test rows.",
+            hint="Those that equal a row of the training are taken out of a test set, as they "
+            "would only show what was learned by heart. Name other rows with --data.",
+            code="no_test_rows",
+        )
     if not rows:
         reasons = ", ".join(f"{reason} {count}" for reason, count in skipped.items())
         raise DataError(

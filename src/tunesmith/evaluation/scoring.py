@@ -9,20 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import InputError
+from tunesmith.evaluation.files import BESIDE_BASE, PREFERENCES
 from tunesmith.evaluation.intent import score_answers
 from tunesmith.evaluation.predictions import OnProgress, Prediction
 from tunesmith.evaluation.preferences import Preferences
 from tunesmith.evaluation.rows import TestRow
 from tunesmith.evaluation.sandbox import find_sandbox
 from tunesmith.evaluation.scores.bleu import bleu_score
-from tunesmith.evaluation.scores.choose import ALWAYS, Choice, choose, choose_for_pairs
+from tunesmith.evaluation.scores.choose import (
+    ALWAYS,
+    Choice,
+    choose,
+    choose_for_pairs,
+    choose_unasked,
+)
 from tunesmith.evaluation.scores.classes import class_scores
 from tunesmith.evaluation.scores.code import code_score, unit_tests
 from tunesmith.evaluation.scores.custom import custom_scores
 from tunesmith.evaluation.scores.judge import judged_score
 from tunesmith.evaluation.scores.libraries import is_there
 from tunesmith.evaluation.scores.likelihood import perplexity_score
-from tunesmith.evaluation.scores.preferences import NAMES as PREFERENCES
 from tunesmith.evaluation.scores.preferences import preference_scores
 from tunesmith.evaluation.scores.rouge import rouge_scores
 from tunesmith.evaluation.scores.score import Score, mean_score
@@ -199,7 +205,7 @@ WITHOUT_ANSWERS = frozenset({"perplexity", *PREFERENCES})
 # What stands beside a score without being asked for, where it was measured.
 _BESIDE = {
     **{f"rouge_{kind}_words": f"rouge_{kind}" for kind in ("1", "2", "l")},
-    **dict.fromkeys(PREFERENCES[2:], PREFERENCES[0]),
+    **dict.fromkeys(BESIDE_BASE, PREFERENCES[0]),
 }
 
 
@@ -216,22 +222,26 @@ class Selection:
 
 
 def select(
-    rows: Sequence[TestRow], wanted: Sequence[str], options: Options, *, asks: bool = False
+    rows: Sequence[TestRow], wanted: Sequence[str], options: Options, *, asks: bool | None = None
 ) -> Selection:
     """The scores that the user names, or those that suit the references.
 
     Args:
-        asks: The rows are answered even where no score needs it, for length and latency.
+        asks: True answers the rows even where no score needs it, for length and latency; False
+            asks for nothing, as the model is not served. By default the scores decide.
     """
     if wanted:
         for name in wanted:
             if name not in NAMES:
                 raise unknown_score(name)
-        always = ALWAYS * (asks or bool(set(wanted) - WITHOUT_ANSWERS))
+        always = ALWAYS * (asks is True or bool(set(wanted) - WITHOUT_ANSWERS))
         return Selection(tuple(dict.fromkeys([*wanted, *always])))
     asked = [row for row in rows if row.messages]
     if not options.only_answers and all(row.pair is not None for row in rows):
-        choice = choose_for_pairs([row.reference for row in rows], asks=asks)
+        choice = choose_for_pairs([row.reference for row in rows], asks=asks is True)
+        return Selection(choice.names, choice)
+    if asks is False:
+        choice = choose_unasked([row.reference for row in rows])
         return Selection(choice.names, choice)
     if asked and all(accepted_of(row.extra) for row in asked):
         return Selection(("contains", *ALWAYS))

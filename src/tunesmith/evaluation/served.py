@@ -21,7 +21,11 @@ from pathlib import Path
 import orjson
 
 from tunesmith.errors import InputError, RunFailed
-from tunesmith.evaluation.adapters import dtype_of_adapter, makes_reward_model, refuse_unserved
+from tunesmith.evaluation.adapters import (
+    dtype_of_adapter,
+    is_unserved,
+    makes_reward_model,
+)
 from tunesmith.evaluation.endpoint import Endpoint
 from tunesmith.models.files import is_reward_model
 from tunesmith.runs.files import storage_errors
@@ -58,13 +62,17 @@ class Weights:
         return [self.target, *([] if self.adapter is None else ["--adapter", str(self.adapter)])]
 
     @property
-    def writes(self) -> bool:
-        """False for a reward model of this machine, which scores answers and writes none."""
+    def is_reward_model(self) -> bool:
+        """Whether it is known to score answers and write none."""
         place = Path(self.target).expanduser()
         folders = (place / "artifacts" / "model", place / "model", place)
-        return not any(map(is_reward_model, folders)) and not makes_reward_model(
-            self.adapter or place
-        )
+        return any(map(is_reward_model, folders)) or makes_reward_model(self.adapter or place)
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a serving process takes it, so that it can be asked for answers."""
+        place = Path(self.target).expanduser()
+        return not self.is_reward_model and not is_unserved(self.adapter or place)
 
 
 class Place:
@@ -149,8 +157,6 @@ class SharedPlace(Place):
 
 def places_of(base: str, tuned: str) -> tuple[Place, Place]:
     """Where two models answer: in one process where one is an adapter on the other."""
-    refuse_unserved(base)
-    refuse_unserved(tuned)
     dtype = dtype_of_adapter(base, tuned)
     if dtype is None:
         return Place(base), Place(tuned)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunesmith.recipe.adapters import ADAPTERS
+from tunesmith.recipe.adapters import ADAPTERS, IN_FRONT
 from tunesmith.recipe.catalog import show
 from tunesmith.recipe.problems import Notice, notice
 from tunesmith.recipe.profiles import PRESETS
@@ -30,7 +30,7 @@ def data_notices(
     """What only the data shows: a high rate on few rows, a length below every row."""
     found: list[Notice] = []
     rate = recipe.training.learning_rate
-    if rows < SMALL_DATA_ROWS and rate >= HIGH_RATE:
+    if rows < SMALL_DATA_ROWS and rate >= HIGH_RATE and _moves_weights(recipe):
         found.append(_high_rate(rate, {"en": f"{rows} rows", "zh": f" {rows} 条"}))
     if shortest_row_tokens is not None and recipe.data.max_length < shortest_row_tokens:
         found.append(
@@ -42,6 +42,11 @@ def data_notices(
             )
         )
     return found
+
+
+def _moves_weights(recipe: Recipe) -> bool:
+    """Learned vectors begin small or behind closed gates: they need rates far higher than these."""
+    return recipe.adapter.kind not in (*IN_FRONT, "adapter")
 
 
 def _high_rate(rate: float, rows: Words) -> Notice:
@@ -77,7 +82,7 @@ def _rate(recipe: Recipe) -> Iterator[Notice]:
     rate = recipe.training.learning_rate
     if rate == 0:
         yield notice("zero_rate", "training.learning_rate")
-    elif recipe.data.allow_small and rate >= HIGH_RATE:
+    elif recipe.data.allow_small and rate >= HIGH_RATE and _moves_weights(recipe):
         few = {"en": "the few rows that data.allow_small expects", "zh": " data.allow_small 的少量"}
         yield _high_rate(rate, few)
 

@@ -13,13 +13,12 @@ import torch
 from tunesmith.engine.backbone import decoder_of
 from tunesmith.engine.fused import why_not_llama_shaped
 from tunesmith.engine.generate import Target, find_target, renderer_of, take_advice
-from tunesmith.engine.methods.prompts import refuse_merging
 from tunesmith.engine.methods.rope import rope_of_adapter
 from tunesmith.engine.methods.vocabulary import trained_ids
 from tunesmith.engine.model_sources import OnProgress, recipe_of_result, resolve_adapter
 from tunesmith.engine.models import context_length, decide_dtype, exact_context, load_model
 from tunesmith.engine.setup import choose_device
-from tunesmith.errors import InputError
+from tunesmith.errors import InputError, ModelError
 from tunesmith.models.adapters import is_beside, is_in_front, is_lora
 from tunesmith.serving.decoder import Decoder
 from tunesmith.serving.engine import Deliver, Engine
@@ -95,7 +94,13 @@ def _whole(found: Target) -> Target:
     if adapter is None:
         return found
     if is_beside(adapter):  # before anything large is read
-        raise refuse_merging(str(adapter))
+        raise ModelError(
+            f"{adapter} holds vectors that layers attend to beside the text (adapter tuning), "
+            "which are not served.",
+            hint="Ask it with `tunesmith chat`, or train with adapter.kind: lora.",
+            code="attention_not_served",
+            model=str(adapter),
+        )
     stands_beside = is_lora(adapter) or is_in_front(adapter)
     if stands_beside and not (trained_ids(adapter) or rope_of_adapter(adapter)):
         return found

@@ -36,6 +36,7 @@ from tunesmith.engine.setup import load_trainable, open_base
 from tunesmith.engine.train import train
 from tunesmith.engine.weights import write_adapter
 from tunesmith.errors import ModelError, RecipeError, TunesmithError
+from tunesmith.evaluation.adapters import refuse_unserved
 from tunesmith.evaluation.served import places_of
 from tunesmith.models.presets import capabilities
 from tunesmith.recipe import load_recipe, parse_recipe
@@ -373,10 +374,14 @@ def test_what_cannot_be_merged_or_served_is_refused_before_any_work(
     model.peft_config["default"].base_model_name_or_path = str(base)
     folder = tmp_path / "vectors"
     write_adapter(model, folder)
-    for load in (load_model, lambda place: load_served(Options(str(place), device="cpu"))):
+    loads = {
+        "vectors_not_merged": load_model,
+        "attention_not_served": lambda place: load_served(Options(str(place), device="cpu")),
+    }
+    for code, load in loads.items():
         with pytest.raises(ModelError, match="adapter tuning") as caught:
             load(folder)
-        assert caught.value.code == "vectors_not_merged"
+        assert caught.value.code == code
         assert "tunesmith chat" in caught.value.hint
     with pytest.raises(ModelError) as caught:
         export(Order(str(folder), "merged", tmp_path / "merged"), Narrator(io.StringIO()))
@@ -386,7 +391,10 @@ def test_what_cannot_be_merged_or_served_is_refused_before_any_work(
     assert done["parity"]["status"] == "passed"
     with pytest.raises(AdapterMismatch, match="beside the text"):
         read_pairs(folder, {})
-    for pair in ((str(base), str(folder)), (str(folder), str(base))):
-        with pytest.raises(TunesmithError) as refused:
-            places_of(*pair)
-        assert refused.value.code == "attention_not_served"
+    assert [place.weights().is_asked for place in places_of(str(base), str(folder))] == [
+        True,
+        False,
+    ]
+    with pytest.raises(TunesmithError) as refused:
+        refuse_unserved(str(folder))
+    assert refused.value.code == "attention_not_served"

@@ -161,6 +161,16 @@ def test_test_rows_of_a_run_are_refused_once_their_file_has_changed(
         read_test_set(str(tmp_path / "run"))
 
 
+def test_a_run_whose_test_rows_were_all_learned_from_says_why_there_are_none(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "run" / "data").mkdir(parents=True)
+    (tmp_path / "run" / "data" / "test_rows.json").write_text('{"files": [], "rows": []}')
+    with pytest.raises(DataError, match="has no test rows") as caught:
+        read_test_set(str(tmp_path / "run"))
+    assert "equal a row of the training" in str(caught.value.hint)
+
+
 def test_test_rows_of_a_run_may_come_from_a_dataset_of_their_own(
     tmp_path: Path, rows: Path
 ) -> None:

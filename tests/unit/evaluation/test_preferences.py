@@ -11,6 +11,7 @@ import pytest
 
 from tunesmith.errors import InputError
 from tunesmith.evaluation.compare import compare, comparison_document, set_exam
+from tunesmith.evaluation.compare import finish as finish_comparison
 from tunesmith.evaluation.endpoint import Endpoint, Sampling
 from tunesmith.evaluation.evaluate import Evaluation, Settings, evaluate, finish
 from tunesmith.evaluation.keep import keep_predictions
@@ -106,7 +107,7 @@ def test_a_reward_model_is_compared_with_a_language_model_on_pairs_alone(
     tmp_path: Path, pairs: TestSet, reward_model: Path
 ) -> None:
     base, tuned = Place("starter"), Place(str(reward_model))
-    assert (base.weights().writes, tuned.weights().writes) == (True, False)
+    assert (base.weights().is_asked, tuned.weights().is_asked) == (True, False)
     exam = set_exam(pairs, tmp_path / "out", Settings(), Gate(), asks=False)
     found = compare(base, tuned, exam, on_progress=silent)
     document = comparison_document(found)
@@ -132,7 +133,7 @@ def test_a_reward_model_that_shall_write_is_refused_with_what_it_can_do(
         measured(Place(str(reward_model)), pairs, tmp_path / "out", "rouge_l")
     assert "preference_accuracy" in str(refused.value.hint)
     judge = Settings(judge=Endpoint("http://127.0.0.1:9/v1", "judge"))
-    with pytest.raises(InputError, match="nothing for a judge to compare"):
+    with pytest.raises(InputError, match="no answers for a judge to compare"):
         set_exam(pairs, tmp_path / "exam", judge, Gate(), asks=False)
 
 
@@ -143,6 +144,55 @@ def test_two_models_that_write_are_also_asked_so_that_longer_answers_are_seen(
     names = ("preference_accuracy", "preference_margin", "length", "latency")
     assert exam.selection.names == names
     assert exam.general is not None
+
+
+@pytest.mark.parametrize("primary", ["kl", "reward_margin"])
+def test_what_the_tuned_model_alone_has_decides_nothing(
+    pairs: TestSet, tmp_path: Path, primary: str
+) -> None:
+    with pytest.raises(InputError, match="told of the tuned one alone"):
+        set_exam(pairs, tmp_path, Settings(), Gate(primary=primary))
+    with pytest.raises(InputError, match="told of the tuned one alone"):
+        set_exam(pairs, tmp_path, Settings(), Gate(), [primary])
+
+
+def test_what_has_no_difference_between_two_models_decides_nothing(
+    pairs: TestSet, tmp_path: Path, reward_model: Path
+) -> None:
+    gate = Gate(primary="preference_margin")
+    exam = set_exam(pairs, tmp_path / "out", Settings(), gate, asks=False)
+    with pytest.raises(InputError, match="not measured in one unit"):
+        compare(Place("starter"), Place(str(reward_model)), exam, on_progress=silent)
+
+
+def test_rows_of_a_comparison_show_what_each_model_prefers_beside_what_it_would_write(
+    pairs: TestSet, tmp_path: Path
+) -> None:
+    settings, out = Settings(sampling=Sampling(max_tokens=8)), tmp_path / "out"
+    exam = set_exam(pairs, out, settings, Gate(general="none"))
+    found = compare(Place("starter"), Place("starter"), exam, on_progress=silent)
+    document = comparison_document(found)
+    finish_comparison(found, out, comparison_page(found, "en"))
+    by_preference = rows_of(out, document).items
+    assert {row.tuned.finish_reason for row in by_preference} == {"preferred"}
+    assert {row.base.text for row in by_preference if row.base} == {
+        PAIRS[0][1],
+        PAIRS[1][2],
+        PAIRS[2][1],
+    }
+    written = rows_of(out, document, score="length").items
+    assert "preferred" not in {row.tuned.finish_reason for row in written}
+
+
+def test_of_a_model_that_is_not_served_perplexity_is_measured(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"question": "Where is my order?", "answer": "On its way."}))
+    test = read_test_set(str(rows))
+    exam = set_exam(test, tmp_path / "out", Settings(), Gate(), asks=False)
+    assert exam.selection.names == ("perplexity",)
+    assert exam.general is None
+    found = compare(Place("starter"), Place("starter"), exam, on_progress=silent)
+    assert [each.name for each in found.contests] == ["perplexity"]
 
 
 def test_an_address_gives_answers_and_no_preferences(tmp_path: Path, pairs: TestSet) -> None:

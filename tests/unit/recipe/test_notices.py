@@ -43,6 +43,9 @@ def test_a_high_rate_on_few_rows_is_warned_about() -> None:
     assert data_notices(parse_recipe({**BASE, "learning_rate": 5e-5}), rows=10) == []
     small = {"train": ["a.jsonl"], "allow_small": True}
     assert [n.code for n in parse({**BASE, "data": small}).notices] == ["high_rate_small_data"]
+    # Vectors that are learned need rates far above those of weights.
+    vectors = {**BASE, "data": small, "adapter": {"kind": "prompt"}}
+    assert "high_rate_small_data" not in [n.code for n in parse(vectors).notices]
 
 
 def test_a_length_below_every_row_is_warned_about() -> None:

@@ -42,6 +42,14 @@ def comparison_page(comparison: Comparison, language: str) -> str:
         test=comparison.test,
         confidence=f"{100 * comparison.gate.confidence:g} %",
         scores=_scores(comparison, language),
+        alone=[
+            {
+                "title": score_title(score.name, language),
+                "help": score_help(score.name, language),
+                "value": number(score.value, score.unit),
+            }
+            for score in comparison.alone
+        ],
         wins=_rows(comparison, primary, primary.wins),
         losses=_rows(comparison, primary, primary.losses),
         num_wins=len(primary.wins),
@@ -120,10 +128,11 @@ def _row(base: Evaluation, tuned: Evaluation, contest: Contest, place: int) -> d
 
 def _answer(evaluation: Evaluation, score: Score, place: int, unit: str) -> dict[str, Any]:
     row = evaluation.test.rows[place]
-    prediction = evaluation.predictions[row.id]
+    prediction = evaluation.shown(score.name)[row.id]
     return {
         "pieces": marked(prediction.prediction, row.reference),
         "error": prediction.error,
+        "is_preferred": prediction.finish == "preferred",
         "value": _verdict_mark(score, place, unit),
         "is_right": score.is_verdict and score.rows[place] == 1,
         "is_verdict": score.is_verdict,

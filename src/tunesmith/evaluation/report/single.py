@@ -62,7 +62,7 @@ def _scores(evaluation: Evaluation, language: str) -> list[dict[str, Any]]:
 
 def _row(evaluation: Evaluation, score: Score, place: int) -> dict[str, Any]:
     row = evaluation.test.rows[place]
-    prediction = evaluation.predictions[row.id]
+    prediction = evaluation.shown(score.name)[row.id]
     return {
         "id": row.id,
         "question": row.question,

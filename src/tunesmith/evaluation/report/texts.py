@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tunesmith.evaluation.scores.preferences import NAMES as PREFERENCES
+from tunesmith.evaluation.files import PREFERENCES
 from tunesmith.evaluation.scores.score import Unit
 from tunesmith.evaluation.verdict import Reason
 

@@ -11,7 +11,18 @@ from tunesmith.evaluation.scores.sql import is_query, query_in
 from tunesmith.evaluation.scores.structured import is_json_record
 from tunesmith.evaluation.scores.texts import normalise, tokens
 
-Kind = Literal["classes", "json", "sql", "code", "short", "fixed", "long", "text", "pairs"]
+Kind = Literal[
+    "classes",
+    "json",
+    "sql",
+    "code",
+    "short",
+    "fixed",
+    "long",
+    "text",
+    "pairs",
+    "unasked",
+]
 
 _MOST = 0.8  # of the references decide
 _LABEL_TOKENS = 6
@@ -27,6 +38,7 @@ DEFAULTS: dict[Kind, tuple[str, ...]] = {
     "long": ("rouge_l", "rouge_1", "rouge_2", "bleu", "token_f1"),
     "text": ("perplexity",),
     "pairs": ("preference_accuracy", "preference_margin"),
+    "unasked": ("perplexity",),
 }
 """By kind, the primary score first."""
 
@@ -48,6 +60,10 @@ WHY: dict[Kind, tuple[str, str]] = {
     "pairs": (
         "The rows are pairs of a better and a worse answer",
         "数据是一好一差的回答对",
+    ),
+    "unasked": (
+        "A model here is not served, so nothing can be asked of it",
+        "有模型不支持提供服务，无法作答",
     ),
 }
 
@@ -98,6 +114,11 @@ def choose_for_pairs(references: Sequence[str], *, asks: bool) -> Choice:
     """The scores of pairs, which are measured; where answers are written too, what they tell."""
     names = DEFAULTS["pairs"] + ALWAYS * asks
     return Choice("pairs", names, len(references), _distinct(references))
+
+
+def choose_unasked(references: Sequence[str]) -> Choice:
+    """What is measured of a model that is not served, so that it can be asked for nothing."""
+    return Choice("unasked", DEFAULTS["unasked"], len(references), _distinct(references))
 
 
 def _distinct(references: Sequence[str]) -> int:

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 
 from tunesmith.evaluation.scores.score import Score, mean_score
 
-NAMES = ("preference_accuracy", "preference_margin", "reward_accuracy", "reward_margin", "kl")
 Pair = Mapping[str, float]
 
 

@@ -65,10 +65,6 @@ def refuse_unserved(model: Model) -> None:
             model=model.name,
             param="model",
         )
-
-
-def refuse_reward_model(model: Model) -> None:
-    """Conflict for a result that scores answers and writes none; pairs can be asked of it."""
     if ((model.recipe or {}).get("stage") or {}).get("kind") == "rm":
         raise Conflict(
             f"{model.name} is a reward model: it scores answers and writes none.",

@@ -23,7 +23,6 @@ from tunesmith.server.database import Database
 from tunesmith.server.deployments.evaluated import forget
 from tunesmith.server.deployments.sources import (
     Source,
-    refuse_reward_model,
     refuse_unserved,
     source_of,
 )
@@ -320,7 +319,7 @@ class Deployments:
     ) -> Deployment:
         model, source, known = self._resolve(session, moment, caller, order.model, project_id)
         if model is not None:
-            refuse_reward_model(model)
+            refuse_unserved(model)
         name = order.name or known
         if _named(session, name, [project_id]) is not None:
             raise Conflict(
@@ -364,14 +363,12 @@ class Deployments:
         if is_checkpoint(name):
             saved = find_checkpoint(session, caller, name)
             model, _ = model_of_checkpoint(session, moment, caller, saved.checkpoint, saved.job)
-            refuse_unserved(model)
             return model, source_of(session, model), saved.name
         base = resolve_base(
             session, caller, name, project_id, hub_downloads=self._settings.hub_downloads
         )
         if base.model is None:
             return None, Source(base.name), name
-        refuse_unserved(base.model)
         return base.model, source_of(session, base.model), base.model.name
 
 

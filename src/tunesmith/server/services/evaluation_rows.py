@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from tunesmith.errors import InputError
-from tunesmith.evaluation.files import PREDICTIONS, PREFERRED, SCORES
+from tunesmith.evaluation.files import PREDICTIONS, PREFERENCES, PREFERRED, SCORES
 
 Outcome = Literal["won", "lost", "same"]
 _SIDES: Final = ("base", "tuned")
@@ -106,8 +106,8 @@ def _alone(folder: Path, score: str) -> list[Row]:
 def _answers(folder: Path, score: str) -> dict[str, tuple[dict[str, Any], Answered]]:
     """By row, in the order of the test set."""
     scores = orjson.loads((folder / SCORES).read_bytes())["by_row"]
-    answered = (folder / PREDICTIONS, folder / PREFERRED)
-    file = next((path for path in answered if path.is_file()), None)
+    judged = PREFERRED if score in PREFERENCES else PREDICTIONS
+    file = folder / judged if (folder / judged).is_file() else None
     lines = [] if file is None else file.read_bytes().split(b"\n")[:-1]
     told = {line["id"]: line for line in map(orjson.loads, lines)}
     return {

@@ -24,7 +24,7 @@ from tunesmith.server.access import Caller, Role, audit
 from tunesmith.server.clock import Moment
 from tunesmith.server.database import Database
 from tunesmith.server.datadir import DataDir
-from tunesmith.server.deployments.sources import base_under, refuse_unserved
+from tunesmith.server.deployments.sources import base_under
 from tunesmith.server.errors import Conflict, NotFound
 from tunesmith.server.paging import Page, page
 from tunesmith.server.services.evaluation_rows import Rows, rows_of
@@ -267,8 +267,6 @@ class Evaluations:
         base = resolve_base(
             session, caller, name, project_id, hub_downloads=self._settings.hub_downloads
         )
-        if base.model is not None:
-            refuse_unserved(base.model)
         return base.model, base.model.name if base.model else base.name
 
     def _base(

@@ -60,7 +60,7 @@ def evaluate(context: TaskContext) -> dict[str, Any]:
 def _compare(context: TaskContext, row: Evaluation, test: TestSet, folder: Path) -> dict[str, Any]:
     order = context.params["order"]
     base, tuned = _Deployed(context, row.base, "base"), _Deployed(context, row.model, "tuned")
-    asks = base.weights().writes and tuned.weights().writes
+    asks = base.weights().is_asked and tuned.weights().is_asked
     settings, gate = _settings(context, test), gate_of(order["gate"])
     exam = set_exam(test, folder, settings, gate, order["scores"], asks=asks)
     found = compare(base, tuned, exam, on_progress=_progress(context))
@@ -80,8 +80,9 @@ def _compare(context: TaskContext, row: Evaluation, test: TestSet, folder: Path)
 
 def _score(context: TaskContext, row: Evaluation, test: TestSet, folder: Path) -> dict[str, Any]:
     settings = _settings(context, test)
-    selection = select(test.rows, context.params["order"]["scores"], settings.options)
     place = _Deployed(context, row.model, "tuned")
+    asks = None if place.weights().is_asked else False
+    selection = select(test.rows, context.params["order"]["scores"], settings.options, asks=asks)
     with place:
         found = score(place, test, selection, folder, settings, on_progress=_progress(context))
     write_atomically(folder / "report.zh.html", evaluation_page(found, "zh"))
