@@ -62,7 +62,7 @@ WHY: dict[Kind, tuple[str, str]] = {
         "数据是一好一差的回答对",
     ),
     "unasked": (
-        "A model here is not served, so nothing can be asked of it",
+        "A model here is not served and cannot be asked",
         "有模型不支持提供服务，无法作答",
     ),
 }
