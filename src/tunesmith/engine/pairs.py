@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
@@ -33,21 +31,18 @@ from tunesmith.engine.head import divergence, token_log_probs
 from tunesmith.engine.methods.put_on import put_on
 from tunesmith.engine.models import decide_dtype, load_reward_model
 from tunesmith.engine.score import (
-    INTERRUPTED,
     dropped_of,
     limit_of,
     nothing_to_score,
-    options_of,
-    tell,
+    run_command,
     tokenise,
-    write,
+    write_table,
 )
 from tunesmith.engine.scorer import OnProgress, Reader, Scorer, sums_by_document
 from tunesmith.engine.setup import choose_device
 from tunesmith.engine.stages.reward import document_rewards
 from tunesmith.models.files import is_reward_model
 from tunesmith.recipe import Dpo, Kto, Recipe
-from tunesmith.runs.files import storage_errors
 
 Kind = Literal["reward", "log_prob"]
 # By kind, what is measured of each pair.
@@ -76,31 +71,17 @@ class Compared:
 
     def write(self, path: Path) -> None:
         """A table that appears when it is complete."""
-        with storage_errors(path):
-            temporary = path.with_suffix(".tmp")
-            pq.write_table(pa.table({"row": self.rows, **self.values}), temporary)
-            temporary.replace(path)
+        write_table({"row": self.rows, **self.values}, path)
+
+    def told(self) -> dict[str, Any]:
+        """What is said of it when it is done."""
+        facts = {"rows": len(self.rows), "measured": self.kind, "base": self.base}
+        return {**facts, "truncated": self.truncated, "dropped": self.dropped}
 
 
 def main(arguments: list[str]) -> int:
     """Compare the answers of the pairs in some files."""
-    options = options_of("pairs", arguments)
-    try:
-        found = compare(
-            options.target,
-            options.data,
-            adapter=options.adapter,
-            device=options.device,
-            max_length=options.max_length,
-            on_progress=tell,
-        )
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    found.write(options.out)
-    facts = {"truncated": found.truncated, "dropped": found.dropped}
-    measured = {"measured": found.kind, "base": found.base}
-    write({"kind": "done", "rows": len(found.rows), **measured, **facts})
-    return 0
+    return run_command("pairs", arguments, compare)
 
 
 def compare(

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -53,35 +53,48 @@ class Measured:
 
     def write(self, path: Path) -> None:
         """A table that appears when it is complete."""
-        columns = {"row": self.rows, "loss": self.losses, "tokens": self.tokens}
-        with storage_errors(path):
-            temporary = path.with_suffix(".tmp")
-            pq.write_table(pa.table(columns), temporary)
-            temporary.replace(path)
+        write_table({"row": self.rows, "loss": self.losses, "tokens": self.tokens}, path)
+
+    def told(self) -> dict[str, Any]:
+        """What is said of it when it is done."""
+        return {"rows": len(self.rows), "truncated": self.truncated, "dropped": self.dropped}
 
 
 def main(arguments: list[str]) -> int:
     """Measure the rows of some files."""
-    options = options_of("score", arguments)
+    return run_command("score", arguments, score_files)
+
+
+class Found(Protocol):
+    """What a command of this sort finds of the rows."""
+
+    def write(self, path: Path) -> None: ...
+
+    def told(self) -> dict[str, Any]:
+        """What is said of it when it is done."""
+        ...
+
+
+def run_command(command: str, arguments: list[str], measure: Callable[..., Found]) -> int:
+    """Read the options of a command that measures rows with a model, and do what they say."""
+    options = _options(command, arguments)
     try:
-        measured = score_files(
+        found = measure(
             options.target,
             options.data,
             adapter=options.adapter,
             device=options.device,
             max_length=options.max_length,
-            on_progress=tell,
+            on_progress=_tell,
         )
     except KeyboardInterrupt:
         return INTERRUPTED
-    measured.write(options.out)
-    facts = {"truncated": measured.truncated, "dropped": measured.dropped}
-    write({"kind": "done", "rows": len(measured.rows), **facts})
+    found.write(options.out)
+    _write({"kind": "done", **found.told()})
     return 0
 
 
-def options_of(command: str, arguments: list[str]) -> argparse.Namespace:
-    """The options of a command that measures rows with a model."""
+def _options(command: str, arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"tunesmith.engine {command}")
     parser.add_argument("target", help="a run, a model folder, `starter` or a hub id")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="files of rows")
@@ -113,6 +126,14 @@ def score_files(
             files, answerer.renderer, Fit(limit, "truncate"), Path(folder), on_progress
         )
         return measure(answerer.model, table, answerer.device, on_progress)
+
+
+def write_table(columns: dict[str, np.ndarray], path: Path) -> None:
+    """A Parquet file that appears when it is complete."""
+    with storage_errors(path):
+        temporary = path.with_suffix(".tmp")
+        pq.write_table(pa.table(columns), temporary)
+        temporary.replace(path)
 
 
 def limit_of(config: Any, max_length: int | None) -> int:
@@ -182,10 +203,10 @@ def _losses_by(reader: Reader) -> Callable[[FlatBatch], Tensor]:
     return losses
 
 
-def tell(kind: str, done: int, total: int) -> None:
-    write({"kind": kind, "done": done, "total": total})
+def _tell(kind: str, done: int, total: int) -> None:
+    _write({"kind": kind, "done": done, "total": total})
 
 
-def write(fields: dict[str, Any]) -> None:
+def _write(fields: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(fields) + "\n")
     sys.stdout.flush()
