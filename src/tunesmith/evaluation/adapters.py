@@ -7,7 +7,6 @@ from typing import Any
 
 import orjson
 
-from tunesmith.errors import InputError
 from tunesmith.models.adapters import is_beside, is_in_front, is_lora
 from tunesmith.recipe import load_recipe
 
@@ -48,18 +47,6 @@ def is_unserved(place: Path) -> bool:
     """Whether layers attend to learned vectors beside the text, which no serving process does."""
     folder = _adapter_folder(place)
     return folder is not None and is_beside(folder)
-
-
-def refuse_unserved(model: str) -> None:
-    """InputError for a model that no serving process takes, before anything is started."""
-    if is_unserved(Path(model).expanduser()):
-        raise InputError(
-            f"{model} holds vectors that layers attend to beside the text (adapter tuning), which "
-            "are not served, so nothing can be asked of it here.",
-            hint="Name --scores perplexity, which is measured, or preference rows; ask it with "
-            "`tunesmith chat`, or train with adapter.kind: lora.",
-            code="attention_not_served",
-        )
 
 
 def _adapter_folder(place: Path) -> Path | None:

@@ -25,7 +25,6 @@ import pyarrow.parquet as pq
 
 from tunesmith import __version__
 from tunesmith.errors import InputError
-from tunesmith.evaluation.adapters import refuse_unserved
 from tunesmith.evaluation.endpoint import Asker, Endpoint, Sampling
 from tunesmith.evaluation.engine_work import let_engine
 from tunesmith.evaluation.files import (
@@ -193,15 +192,8 @@ def _answered(
         )
     if set(known := read_predictions(folder, test.rows)) >= {row.id for row in test.rows}:
         return {row.id: known[row.id] for row in test.rows}
-    if place.endpoint is None and place.weights().is_reward_model:
-        raise InputError(
-            f"{place.model} is a reward model: it scores answers and writes none.",
-            hint="Name rows with a better and a worse answer, and --scores preference_accuracy or "
-            "none at all.",
-            code="reward_model_writes_nothing",
-        )
-    if place.endpoint is None:
-        refuse_unserved(place.model)
+    if place.endpoint is None and not place.weights().is_asked:
+        raise _not_asked(place)
     return answer_rows(
         test.rows,
         folder,
@@ -209,6 +201,23 @@ def _answered(
         settings.sampling,
         parallel=settings.parallel,
         on_progress=on_progress,
+    )
+
+
+def _not_asked(place: Place) -> InputError:
+    if place.weights().is_reward_model:
+        return InputError(
+            f"{place.model} is a reward model: it scores answers and writes none.",
+            hint="Name rows with a better and a worse answer, and --scores preference_accuracy or "
+            "none at all.",
+            code="reward_model_writes_nothing",
+        )
+    return InputError(
+        f"{place.model} holds vectors that layers attend to beside the text (adapter tuning), "
+        "which are not served, so nothing can be asked of it here.",
+        hint="Name --scores perplexity, which is measured, or preference rows; ask it with "
+        "`tunesmith chat`, or train with adapter.kind: lora.",
+        code="attention_not_served",
     )
 
 

@@ -36,7 +36,6 @@ from tunesmith.engine.setup import load_trainable, open_base
 from tunesmith.engine.train import train
 from tunesmith.engine.weights import write_adapter
 from tunesmith.errors import ModelError, RecipeError, TunesmithError
-from tunesmith.evaluation.adapters import refuse_unserved
 from tunesmith.evaluation.served import places_of
 from tunesmith.models.presets import capabilities
 from tunesmith.recipe import load_recipe, parse_recipe
@@ -395,6 +394,3 @@ def test_what_cannot_be_merged_or_served_is_refused_before_any_work(
         True,
         False,
     ]
-    with pytest.raises(TunesmithError) as refused:
-        refuse_unserved(str(folder))
-    assert refused.value.code == "attention_not_served"

@@ -184,6 +184,19 @@ def test_rows_of_a_comparison_show_what_each_model_prefers_beside_what_it_would_
     assert "preferred" not in {row.tuned.finish_reason for row in written}
 
 
+def test_what_a_model_that_is_not_served_would_have_to_write_is_refused_with_what_can_be_measured(
+    tmp_path: Path, pairs: TestSet
+) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text('{"peft_type": "ADAPTION_PROMPT"}')
+    place = Place(str(adapter))
+    assert not place.weights().is_asked
+    with pytest.raises(InputError, match="beside the text") as refused:
+        measured(place, pairs, tmp_path / "out", "token_f1")
+    assert "perplexity" in str(refused.value.hint)
+
+
 def test_of_a_model_that_is_not_served_perplexity_is_measured(tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text(json.dumps({"question": "Where is my order?", "answer": "On its way."}))
