@@ -239,6 +239,30 @@ def test_a_reward_model_is_compared_with_its_base_on_pairs_without_being_deploye
     assert answers == ["preferred"] * 12
 
 
+def test_a_result_that_is_not_served_is_compared_by_what_can_be_measured(
+    client: Client, tmp_path: Path
+) -> None:
+    rows = [{"prompt": f"What is {n} plus {n}?", "completion": f"It is {n + n}."}
+            for n in range(120)]  # fmt: skip
+    file = tmp_path / "beside.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = client.datasets.upload("beside", file)
+    job = client.jobs.create(
+        base="starter",
+        datasets=[data.name],
+        recipe={"name": "beside", "adapter": {"kind": "adapter", "virtual_tokens": 4},
+                "training": {"max_steps": 2, "learning_rate": 0.02},
+                "data": {"test": {"kind": "split", "fraction": 0.1}}},
+    )  # fmt: skip
+    [found] = wait_for(lambda: list(client.evaluations.list(job_id=job.id)))
+    ended = client.evaluations.wait(found.id)
+    assert ended.state == "succeeded", ended.error
+    assert list(ended.summary["scores"]) == ["perplexity"]
+    result = client.models.get(str(client.jobs.get(job.id).model_id)).name
+    with pytest.raises(ApiError, match="are not served"):
+        client.deployments.create(result)
+
+
 def test_perplexity_of_a_model_of_the_platform_is_measured_where_its_files_lie(
     client: Client, tmp_path: Path
 ) -> None:
