@@ -31,6 +31,7 @@ from tunesmith.engine.head import divergence, token_log_probs
 from tunesmith.engine.methods.put_on import put_on
 from tunesmith.engine.models import decide_dtype, load_reward_model
 from tunesmith.engine.score import (
+    downloading,
     dropped_of,
     limit_of,
     nothing_to_score,
@@ -94,13 +95,16 @@ def compare(
     on_progress: OnProgress,
 ) -> Compared:
     """Load a model and ask which answer of each pair it prefers."""
-    found = find_target(target, adapter)
+    report = downloading(on_progress)
+    found = find_target(target, adapter, report)
     place = choose_device(device)
     if _scores(found):
         judge: _Judge = _RewardModel.open(found, place)
     else:
-        answerer = load_for_inference(target, adapter=adapter, device=device, compare=True)
-        judge = _LanguageModel.of(answerer, _beta(found.recipe))
+        answerer = load_for_inference(
+            target, adapter=adapter, device=device, compare=True, on_progress=report
+        )
+        judge = _LanguageModel.of(answerer, found.recipe)
     limit = limit_of(judge.model.config, max_length)
     with tempfile.TemporaryDirectory(prefix="tunesmith-pairs-") as folder:
         fit = Fit(limit, "truncate", view="pairs")
@@ -168,9 +172,14 @@ class _LanguageModel:
         self._reader, self._reader_of_base = reader, reader_of_base
 
     @classmethod
-    def of(cls, answerer: Answerer, beta: float) -> _LanguageModel:
-        """An adapter is switched off to be the base; other results have their base beside them."""
-        reader = Reader.of(answerer.model)
+    def of(cls, answerer: Answerer, recipe: Recipe | None) -> _LanguageModel:
+        """An adapter is switched off to be the base; other results have their base beside them.
+
+        A base that lacks tokens of the result cannot read the same answers: then there is none.
+        """
+        reader, beta = Reader.of(answerer.model), _beta(recipe)
+        if recipe is not None and recipe.model.new_words:
+            return cls(answerer, beta, reader, None)
         if hasattr(answerer.model, "disable_adapter"):
             off = getattr(reader.backbone, "adapters_off", answerer.model.disable_adapter)
             return cls(answerer, beta, reader, reader, off)

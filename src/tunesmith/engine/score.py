@@ -115,17 +115,23 @@ def score_files(
     on_progress: OnProgress,
 ) -> Measured:
     """Load a model and measure all rows with it."""
-
-    def on_download(done: int, total: int, unit: str) -> None:
-        on_progress("download" if unit == "bytes" else "Downloading files", done, total)
-
-    answerer = load_for_inference(target, adapter=adapter, device=device, on_progress=on_download)
+    report = downloading(on_progress)
+    answerer = load_for_inference(target, adapter=adapter, device=device, on_progress=report)
     limit = limit_of(answerer.model.config, max_length)
     with tempfile.TemporaryDirectory(prefix="tunesmith-score-") as folder:
         table = tokenise(
             files, answerer.renderer, Fit(limit, "truncate"), Path(folder), on_progress
         )
         return measure(answerer.model, table, answerer.device, on_progress)
+
+
+def downloading(on_progress: OnProgress) -> Callable[[int, int, str], None]:
+    """What a download of a model tells, as progress of this command."""
+
+    def tell(done: int, total: int, unit: str) -> None:
+        on_progress("download" if unit == "bytes" else "Downloading files", done, total)
+
+    return tell
 
 
 def write_table(columns: dict[str, np.ndarray], path: Path) -> None:

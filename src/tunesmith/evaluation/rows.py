@@ -98,11 +98,6 @@ class TestSet:
     def is_plain(self) -> bool:
         return all(not row.messages for row in self.rows)
 
-    @property
-    def holds_pairs(self) -> bool:
-        """Every row has a better and a worse answer."""
-        return all(row.pair is not None for row in self.rows)
-
 
 def read_test_set(
     data: str, *, split: str = "test", wanted: Dataset | None = None, max_rows: int | None = None

@@ -54,13 +54,17 @@ def pairs_file(tmp_path: Path) -> Path:
 
 
 def trained(
-    folder: Path, base: Path, pairs: Path, stage: dict[str, Any], adapter: dict[str, Any]
+    folder: Path,
+    base: Path | dict[str, Any],
+    pairs: Path,
+    stage: dict[str, Any],
+    adapter: dict[str, Any],
 ) -> RunDir:
     """A run of eight steps that is validated at its end; its own rows ask for something else."""
     learned = pairs.with_name("learned.jsonl")
     learned.write_text(pairs.read_text().replace("Number", "Value"))
     recipe = {
-        "model": {"base": str(base)},
+        "model": base if isinstance(base, dict) else {"base": str(base)},
         "adapter": adapter,
         "stage": stage,
         "data": {
@@ -181,6 +185,17 @@ def test_a_model_that_comes_from_nowhere_has_no_rewards(
     found = measured(tiny_model_dir("qwen3"), pairs_file)
     assert (tuple(found.values), found.base) == (("better", "worse"), None)
     assert found.rows.tolist() == list(range(1, len(ROWS) + 1))
+
+
+def test_a_result_with_tokens_that_its_base_lacks_has_no_rewards(
+    tmp_path: Path, tiny_model_dir: TinyModel, pairs_file: Path
+) -> None:
+    words = [f"<new{n}>" for n in range(8)]  # more than the table of the base has room for
+    base = tiny_model_dir("llama")
+    model = {"base": str(base), "new_tokens": words}
+    run = trained(tmp_path, model, pairs_file, {"kind": "dpo"}, LORA)
+    found = measured(run.path, pairs_file)
+    assert (tuple(found.values), found.base) == (("better", "worse"), None)
 
 
 def test_the_command_writes_a_table_and_says_what_was_measured(
